@@ -1,0 +1,3 @@
+//! Web console for city operators.
+
+fn main() {}

@@ -1,0 +1,3 @@
+//! S3 event handler: classify the faces of sealed frames.
+
+fn main() {}

@@ -1,0 +1,1 @@
+//! Results database: schema, migrations, queries.

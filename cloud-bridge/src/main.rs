@@ -1,0 +1,3 @@
+//! Outbox, forwarder, collector.
+
+fn main() {}

@@ -1,0 +1,1 @@
+//! The object store as this system needs it: FrameStore and ResultStore.

@@ -1,0 +1,3 @@
+//! One-machine supervisor, batch processing, asset fetching.
+
+fn main() {}

@@ -1,0 +1,1 @@
+//! GStreamer: camera to closed clips in memory, no re-encoding.

@@ -1,0 +1,1 @@
+//! The privacy boundary: RawFrame, RedactedFrame, AnonymisedFrame, policy, audit, seal.

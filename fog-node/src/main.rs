@@ -1,0 +1,3 @@
+//! Receiver, worker pool, committer; the worker that decodes and redacts.
+
+fn main() {}

@@ -1,0 +1,1 @@
+//! OpenCV for pixels, GStreamer for seeking: the only code that touches or encodes a pixel.

@@ -1,0 +1,3 @@
+//! The measuring commands: coverage, utility, cells.
+
+fn main() {}

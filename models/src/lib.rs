@@ -1,0 +1,1 @@
+//! Face detector and mask classifier behind traits, pre- and post-processing, asset registry.

@@ -1,0 +1,1 @@
+//! What every service needs and nothing about video: clock, shutdown, retry, config, telemetry.

@@ -1,0 +1,1 @@
+//! Plain data that two processes must agree on: ids, envelope, messages, topics.
