@@ -1,0 +1,111 @@
+//! Owns the result of one frame, as the Lambda writes it and everybody reads it.
+
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    FrameId, UtcTime,
+    manifest::{ModelRef, PolicyRef, Rect},
+};
+
+/// Version of the result JSON.
+pub const RESULT_SCHEMA: u16 = 1;
+/// Largest result, in bytes: [`crate::limits::FACES_MAX`] faces of some 200 bytes each.
+pub const RESULT_BYTES_MAX: usize = 256 * 1024;
+
+/// What is said of one face.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum FaceLabel {
+    /// A mask over nose and mouth.
+    Mask,
+    /// No mask.
+    NoMask,
+    /// A mask worn incorrectly.
+    Incorrect,
+    /// Too small to say.
+    Uncertain,
+}
+
+/// Where the classifier ran.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Placement {
+    /// In the function.
+    Lambda,
+    /// On the fog.
+    Fog,
+}
+
+/// One face.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct FaceResult {
+    /// The box whose cells were classified, in pixels.
+    #[serde(rename = "box")]
+    pub rect: Rect,
+    /// Score of the detection in thousandths.
+    pub score_milli: u16,
+    /// Whether the face is in the frame's counts.
+    pub counted: bool,
+    /// Probability of a mask over nose and mouth, 0 to 1.
+    pub mask: f32,
+    /// Probability of no mask, 0 to 1.
+    pub no_mask: f32,
+    /// Probability of a mask worn incorrectly, 0 to 1.
+    pub incorrect: f32,
+    /// What is said of it.
+    pub label: FaceLabel,
+}
+
+/// Everything that is said of one frame. No timings: a replay gives the same bytes.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct FrameResult {
+    /// [`RESULT_SCHEMA`].
+    pub schema: u16,
+    /// The frame.
+    pub frame: FrameId,
+    /// Key of the frame's object.
+    pub image: String,
+    /// When it was captured.
+    pub captured_at: UtcTime,
+    /// The classifier.
+    pub model: ModelRef,
+    /// The redaction policy.
+    pub policy: PolicyRef,
+    /// Where the classifier ran.
+    pub classified_on: Placement,
+    /// Width of the picture in pixels.
+    pub width: u32,
+    /// Height of the picture in pixels.
+    pub height: u32,
+    /// The faces, in the manifest's order.
+    pub faces: Vec<FaceResult>,
+    /// Counted faces with a mask.
+    pub mask: u32,
+    /// Counted faces without.
+    pub no_mask: u32,
+    /// Counted faces with a mask worn incorrectly.
+    pub incorrect: u32,
+    /// Counted faces too small to say.
+    pub uncertain: u32,
+    /// `no_mask` over all counted faces that are not uncertain; absent when there is none.
+    pub share_without_mask: Option<f64>,
+}
+
+impl FrameResult {
+    /// Counts of mask, no mask, incorrect, uncertain among the counted faces, and the share without mask.
+    #[must_use]
+    pub fn count(faces: &[FaceResult]) -> ([u32; 4], Option<f64>) {
+        let count = |label| {
+            let n = faces.iter().filter(|face| face.counted && face.label == label).count();
+            u32::try_from(n).unwrap_or(u32::MAX)
+        };
+        let counts =
+            [FaceLabel::Mask, FaceLabel::NoMask, FaceLabel::Incorrect, FaceLabel::Uncertain]
+                .map(count);
+        let [mask, no_mask, incorrect, _] = counts;
+        let answered = mask + no_mask + incorrect;
+        (counts, (answered > 0).then(|| f64::from(no_mask) / f64::from(answered)))
+    }
+}
