@@ -1,10 +1,13 @@
-//! Face detectors and mask classifiers as the rest of the system sees them, and the registry of the files
-//! they need.
-//!
-//! Everything here is pure or plain I/O: pictures come in as borrowed [`pixels::PixelView`]s, tensors are
-//! vectors of `f32`, and the crate `onnx` alone runs networks. Nothing here draws on, encodes or keeps a pixel.
+//! Face detectors and the mask classifier behind traits: pre- and post-processing as pure functions, and the registry
+//! of third-party assets. Running a network is the business of crate `onnx`.
 
-pub mod detect;
-pub mod mask;
+pub mod assets;
+pub mod centerface;
+pub mod classifier;
+pub mod detector;
 pub mod pixels;
-pub mod twins;
+pub mod ultraface;
+
+pub use classifier::{CellInput, ClassifierInfo, MaskClassifier, MaskProbabilities};
+pub use detector::{DetectError, Detection, FaceDetector, Family};
+pub use pixels::PixelView;

@@ -1,133 +1,131 @@
-//! Owns the borrowed picture that detectors look at, and nothing that could outlive or change it.
-//!
-//! A [`PixelView`] is 8-bit BGR, rows from top to bottom, each row `stride` bytes after the one before. It is
-//! how `vision` (OpenCV) and the detectors share pixels without knowing each other.
+//! Owns the borrowed view of a picture that detectors get, and its scaling into network input.
 
-use std::fmt;
-
-/// Bytes of one pixel: blue, green, red.
-pub const CHANNELS: usize = 3;
-
-/// A borrowed BGR picture that cannot be wrong: every row lies inside the slice.
+/// A borrowed picture: 8-bit blue, green, red, rows packed without padding. `Debug` prints the size only.
 #[derive(Clone, Copy)]
 pub struct PixelView<'a> {
-    width: u32,
-    height: u32,
-    stride: usize,
+    width: usize,
+    height: usize,
     bgr: &'a [u8],
 }
 
-/// A picture's numbers do not describe its bytes.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum PixelError {
-    /// Width or height is zero, or over the limit of `proto`.
-    #[error(
-        "a picture of {width}x{height} pixels: sides are 1..={}x{}",
-        proto::limits::PICTURE_WIDTH_MAX,
-        proto::limits::PICTURE_HEIGHT_MAX
-    )]
-    Size {
-        /// Pixels across.
-        width: u32,
-        /// Pixels down.
-        height: u32,
-    },
-    /// A row would reach into the next one, or the last row out of the slice.
-    #[error("{width}x{height} pixels with a stride of {stride} do not fit into {bytes} bytes")]
-    Bytes {
-        /// Pixels across.
-        width: u32,
-        /// Pixels down.
-        height: u32,
-        /// Bytes from row to row.
-        stride: usize,
-        /// Bytes given.
-        bytes: usize,
-    },
-}
-
 impl<'a> PixelView<'a> {
-    /// A view of `width` x `height` pixels in `bgr`, rows `stride` bytes apart.
-    ///
-    /// # Errors
-    /// [`PixelError`] when a side is zero or over `proto::limits`, or when the rows do not fit into `bgr`.
-    pub fn new(width: u32, height: u32, stride: usize, bgr: &'a [u8]) -> Result<Self, PixelError> {
-        use proto::limits::{PICTURE_HEIGHT_MAX, PICTURE_WIDTH_MAX};
-        if width == 0 || height == 0 || width > PICTURE_WIDTH_MAX || height > PICTURE_HEIGHT_MAX {
-            return Err(PixelError::Size { width, height });
-        }
-        let row = width as usize * CHANNELS;
-        let needed =
-            stride.checked_mul(height as usize - 1).and_then(|bytes| bytes.checked_add(row));
-        if stride < row || needed.is_none_or(|needed| needed > bgr.len()) {
-            return Err(PixelError::Bytes { width, height, stride, bytes: bgr.len() });
-        }
-        Ok(Self { width, height, stride, bgr })
+    /// A view of `width * height * 3` bytes; nothing when there are not exactly as many, or none.
+    #[must_use]
+    pub fn new(width: usize, height: usize, bgr: &'a [u8]) -> Option<Self> {
+        let bytes = width.checked_mul(height)?.checked_mul(3)?;
+        (bytes > 0 && bgr.len() == bytes).then_some(Self { width, height, bgr })
     }
 
-    /// Pixels across.
+    /// Width in pixels.
     #[must_use]
-    pub const fn width(&self) -> u32 {
+    pub const fn width(&self) -> usize {
         self.width
     }
 
-    /// Pixels down.
+    /// Height in pixels.
     #[must_use]
-    pub const fn height(&self) -> u32 {
+    pub const fn height(&self) -> usize {
         self.height
     }
 
-    /// The bytes of row `y`, `3 * width` of them; empty when `y` is below the picture.
+    /// Scales a rectangle of the picture (in pixels, inside it) to `width * height` and writes it as planes of red,
+    /// green, blue: `(value - mean) / scale`. Bilinear with pixel centres, as OpenCV's `INTER_LINEAR`.
     #[must_use]
-    pub fn row(&self, y: u32) -> &'a [u8] {
-        if y >= self.height {
-            return &[];
+    pub fn planes(&self, from: Window, width: usize, height: usize, norm: Norm) -> Vec<f32> {
+        let mut planes = vec![0.0; 3 * width * height];
+        let (columns, rows) = (axis(from.x, from.w, width), axis(from.y, from.h, height));
+        let pixel = |x: usize, y: usize| self.bgr.get((y * self.width + x) * 3..).unwrap_or(&[]);
+        let (red, rest) = planes.split_at_mut(width * height);
+        let (green, blue) = rest.split_at_mut(width * height);
+        let mut out = red.iter_mut().zip(green).zip(blue);
+        for &(y0, y1, fy) in &rows {
+            for &(x0, x1, fx) in &columns {
+                let Some(((r, g), b)) = out.next() else { return planes };
+                let corners = [pixel(x0, y0), pixel(x1, y0), pixel(x0, y1), pixel(x1, y1)];
+                let weights = [(1.0 - fx) * (1.0 - fy), fx * (1.0 - fy), (1.0 - fx) * fy, fx * fy];
+                let mut sums = [0.0f32; 3];
+                for (corner, weight) in corners.into_iter().zip(weights) {
+                    for (sum, value) in sums.iter_mut().zip(corner) {
+                        *sum += weight * f32::from(*value);
+                    }
+                }
+                [*b, *g, *r] = sums.map(|value| (value - norm.mean) / norm.scale);
+            }
         }
-        let start = self.stride * y as usize;
-        self.bgr.get(start..start + self.width as usize * CHANNELS).unwrap_or_default()
-    }
-
-    /// Rows from top to bottom.
-    pub fn rows(&self) -> impl ExactSizeIterator<Item = &'a [u8]> + use<'a> {
-        let view = *self;
-        (0..self.height).map(move |y| view.row(y))
+        planes
     }
 }
 
-impl fmt::Debug for PixelView<'_> {
-    /// The size only: pixels never reach a log.
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+impl std::fmt::Debug for PixelView<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "PixelView({}x{})", self.width, self.height)
     }
+}
+
+/// A rectangle of whole pixels inside a picture.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Window {
+    /// Left edge.
+    pub x: usize,
+    /// Top edge.
+    pub y: usize,
+    /// Width.
+    pub w: usize,
+    /// Height.
+    pub h: usize,
+}
+
+/// How pixel values become network input.
+#[derive(Debug, Clone, Copy)]
+pub struct Norm {
+    /// Taken from each value.
+    pub mean: f32,
+    /// Divides each value after that.
+    pub scale: f32,
+}
+
+/// For each output position: the two input positions and the weight of the second.
+#[expect(
+    clippy::cast_precision_loss,
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "picture sides are under 2^16 and the value is clamped to the picture"
+)]
+fn axis(start: usize, from: usize, to: usize) -> Vec<(usize, usize, f32)> {
+    let ratio = from as f32 / to as f32;
+    let last = from.saturating_sub(1);
+    (0..to)
+        .map(|i| {
+            let at = ((i as f32 + 0.5) * ratio - 0.5).clamp(0.0, last as f32);
+            let low = at.floor() as usize;
+            (start + low, start + (low + 1).min(last), at - low as f32)
+        })
+        .collect()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    const PLAIN: Norm = Norm { mean: 0.0, scale: 1.0 };
+
     #[test]
-    fn a_view_whose_rows_leave_the_slice_is_refused() {
-        let bytes = [0u8; 6 * 8];
-        assert!(PixelView::new(2, 8, 6, &bytes).is_ok());
-        assert!(PixelView::new(2, 9, 6, &bytes).is_err(), "one row too many");
-        assert!(PixelView::new(3, 5, 8, &bytes).is_err(), "rows overlap");
-        assert!(PixelView::new(2, 2, usize::MAX, &bytes).is_err(), "stride overflows");
-        assert!(PixelView::new(0, 1, 6, &bytes).is_err());
-        assert!(PixelView::new(5000, 1, 15_000, &[0; 15_000]).is_err(), "wider than 4K");
+    fn a_view_needs_exactly_its_bytes() {
+        assert!(PixelView::new(2, 2, &[0; 12]).is_some());
+        for (w, h, n) in [(2, 2, 11), (2, 2, 13), (0, 2, 0), (usize::MAX, 2, 12)] {
+            assert!(PixelView::new(w, h, &vec![0; n]).is_none());
+        }
     }
 
     #[test]
-    fn rows_skip_the_padding_and_the_last_row_needs_none() {
-        let bytes: Vec<u8> = (0..11).collect();
-        let view = PixelView::new(1, 2, 8, &bytes).unwrap();
-        assert_eq!(view.rows().collect::<Vec<_>>(), [&[0, 1, 2], &[8, 9, 10]]);
-        assert!(view.row(2).is_empty());
-    }
-
-    #[test]
-    fn debug_prints_the_size_and_no_pixel() {
-        let view_bytes = [77u8; 3];
-        let view = PixelView::new(1, 1, 3, &view_bytes).unwrap();
-        assert_eq!(format!("{view:?}"), "PixelView(1x1)");
+    fn scaling_keeps_colours_apart_and_averages_neighbours() {
+        // Two pixels, blue-green-red: (10, 20, 30) and (30, 40, 50); their middle is (20, 30, 40).
+        let view = PixelView::new(2, 1, &[10, 20, 30, 30, 40, 50]).unwrap();
+        let whole = Window { x: 0, y: 0, w: 2, h: 1 };
+        assert_eq!(view.planes(whole, 1, 1, PLAIN), [40.0, 30.0, 20.0]);
+        assert_eq!(view.planes(whole, 2, 1, PLAIN), [30.0, 50.0, 20.0, 40.0, 10.0, 30.0]);
+        let right = Window { x: 1, y: 0, w: 1, h: 1 };
+        let norm = Norm { mean: 10.0, scale: 2.0 };
+        assert_eq!(view.planes(right, 1, 1, norm), [20.0, 15.0, 10.0]);
     }
 }

@@ -1,1 +1,8 @@
-//! OpenCV for pixels, GStreamer for seeking: the only code that touches or encodes a pixel.
+//! The only code that touches or encodes a pixel: pictures, drawing and JPEG (OpenCV), frames out of a clip (GStreamer).
+//! Imported by `privacy` alone.
+
+mod clip;
+mod picture;
+
+pub use clip::{Clip, ClipError};
+pub use picture::{Area, Picture, PictureError};

@@ -1,1 +1,11 @@
-//! ONNX Runtime sessions through ort.
+//! Runs the networks of crate `models` with ONNX Runtime: the only crate that names `ort`.
+
+mod centerface;
+mod mask_cells;
+mod runtime;
+mod ultraface;
+
+pub use centerface::CenterFace;
+pub use mask_cells::MaskCells;
+pub use runtime::{LoadError, Runtime};
+pub use ultraface::UltraFace;

@@ -1,0 +1,247 @@
+//! Owns the decoding of a clip: bytes in a sealed memfd, seeks to the frames that are needed, limits checked before a
+//! picture is decoded.
+
+use std::{io::Write, os::fd::AsRawFd};
+
+use gstreamer as gst;
+use gstreamer::prelude::*;
+use gstreamer_app::AppSink;
+use proto::limits::{PICTURE_HEIGHT_MAX, PICTURE_WIDTH_MAX};
+
+use crate::Picture;
+
+/// Longest wait for one picture: a key frame group of 60 s of 4K decodes in less.
+const WAIT: gst::ClockTime = gst::ClockTime::from_seconds(20);
+
+/// Why a clip gives no pictures.
+#[derive(Debug, thiserror::Error)]
+pub enum ClipError {
+    /// No bytes at all.
+    #[error("clip has no bytes")]
+    Empty,
+    /// Not a container that we read, or no video in it.
+    #[error("clip is not a video: {0}")]
+    NotVideo(String),
+    /// Pictures over the limit; nothing was decoded.
+    #[error("clip has pictures of {width}x{height}, the limit is {PICTURE_WIDTH_MAX}x{PICTURE_HEIGHT_MAX}")]
+    PictureTooLarge {
+        /// Width in pixels.
+        width: i32,
+        /// Height in pixels.
+        height: i32,
+    },
+    /// The stream is there but a picture could not be decoded.
+    #[error("clip could not be decoded: {0}")]
+    Decode(String),
+    /// The system refused memory or a pipeline.
+    #[error("clip could not be opened: {0}")]
+    System(String),
+}
+
+/// An open clip.
+pub struct Clip {
+    pipeline: gst::Pipeline,
+    sink: AppSink,
+    /// The memory file must live as long as the pipeline reads it.
+    _file: std::fs::File,
+}
+
+impl Clip {
+    /// Opens a clip from memory. Nothing touches a disk.
+    ///
+    /// # Errors
+    /// When the bytes are no video, or its pictures are over the limit.
+    pub fn open(bytes: &[u8]) -> Result<Self, ClipError> {
+        if bytes.is_empty() {
+            return Err(ClipError::Empty);
+        }
+        gst::init().map_err(|e| ClipError::System(e.to_string()))?;
+        let file = sealed(bytes).map_err(|e| ClipError::System(e.to_string()))?;
+        // max-threads: a worker is one process a core. The caps filter in front of the decoder refuses large pictures
+        // from the stream's headers.
+        let description = format!(
+            "filesrc location=/proc/self/fd/{} ! parsebin ! \
+             capsfilter name=headers ! decodebin name=decoder ! videoconvert n-threads=1 ! \
+             appsink name=sink sync=false max-buffers=1 caps=video/x-raw,format=BGR",
+            file.as_raw_fd()
+        );
+        let pipeline = gst::parse::launch(&description)
+            .ok()
+            .and_then(|element| element.downcast::<gst::Pipeline>().ok())
+            .ok_or_else(|| ClipError::System("GStreamer plugins are missing".to_owned()))?;
+        let sink = pipeline.by_name("sink").and_then(|e| e.downcast::<AppSink>().ok());
+        let sink = sink.ok_or_else(|| ClipError::System("no appsink".to_owned()))?;
+        let clip = Self { pipeline, sink, _file: file };
+        clip.refuse_large_pictures()?;
+        clip.preroll()?;
+        Ok(clip)
+    }
+
+    /// A probe on the compressed stream's caps: a picture over the limit ends the stream before the decoder sees it.
+    fn refuse_large_pictures(&self) -> Result<(), ClipError> {
+        let headers = self.pipeline.by_name("headers");
+        let pad = headers.and_then(|headers| headers.static_pad("sink"));
+        let pad = pad.ok_or_else(|| ClipError::System("no caps filter".to_owned()))?;
+        pad.add_probe(gst::PadProbeType::EVENT_DOWNSTREAM, |pad, info| {
+            let Some(gst::EventView::Caps(caps)) = info.event().map(gst::Event::view) else {
+                return gst::PadProbeReturn::Ok;
+            };
+            let size = caps.caps().structure(0).map(|s| (s.get("width"), s.get("height")));
+            let Some((Ok(width), Ok(height))) = size else { return gst::PadProbeReturn::Ok };
+            let (width, height): (i32, i32) = (width, height);
+            let over = |side: i32, max: u32| u32::try_from(side).is_ok_and(|s| s > max);
+            if over(width, PICTURE_WIDTH_MAX) || over(height, PICTURE_HEIGHT_MAX) {
+                if let Some(element) = pad.parent_element() {
+                    let message = gst::message::Application::builder(
+                        gst::Structure::builder(TOO_LARGE)
+                            .field("width", width)
+                            .field("height", height)
+                            .build(),
+                    );
+                    // A pipeline that is already gone needs no message.
+                    element.post_message(message.src(&element).build()).ok();
+                }
+                return gst::PadProbeReturn::Drop;
+            }
+            gst::PadProbeReturn::Ok
+        });
+        Ok(())
+    }
+
+    fn preroll(&self) -> Result<(), ClipError> {
+        let asked = self.pipeline.set_state(gst::State::Paused);
+        let bus = self.pipeline.bus().ok_or_else(|| ClipError::System("no bus".to_owned()))?;
+        if asked.is_err() {
+            return Err(self.why(&bus, "the pipeline refused to start"));
+        }
+        let wanted = [
+            gst::MessageType::AsyncDone,
+            gst::MessageType::Error,
+            gst::MessageType::Eos,
+            gst::MessageType::Application,
+        ];
+        match bus.timed_pop_filtered(WAIT, &wanted) {
+            Some(message) => match message.view() {
+                gst::MessageView::AsyncDone(_) => Ok(()),
+                _ => Err(judge(&message)),
+            },
+            None => Err(ClipError::Decode("no picture in time".to_owned())),
+        }
+    }
+
+    fn why(&self, bus: &gst::Bus, otherwise: &str) -> ClipError {
+        let wanted = [gst::MessageType::Error, gst::MessageType::Application];
+        bus.pop_filtered(&wanted)
+            .map_or_else(|| ClipError::NotVideo(otherwise.to_owned()), |message| judge(&message))
+    }
+
+    /// The picture that is shown at `at_ns` nanoseconds after the clip's start.
+    ///
+    /// # Errors
+    /// When there is none or it cannot be decoded.
+    pub fn frame_at(&self, at_ns: i64) -> Result<Picture, ClipError> {
+        let wrong = |what: &str| ClipError::Decode(what.to_owned());
+        let at = gst::ClockTime::from_nseconds(u64::try_from(at_ns).unwrap_or(0));
+        let flags = gst::SeekFlags::FLUSH | gst::SeekFlags::ACCURATE;
+        self.pipeline.seek_simple(flags, at).map_err(|_| wrong("cannot seek in it"))?;
+        let sample = self.sink.try_pull_preroll(WAIT);
+        let sample = sample.ok_or_else(|| wrong("no picture at the slot"))?;
+        let caps = sample.caps().ok_or_else(|| wrong("picture without caps"))?;
+        let info = gstreamer_video::VideoInfo::from_caps(caps).map_err(|e| wrong(&e.to_string()))?;
+        let buffer = sample.buffer().ok_or_else(|| wrong("sample without picture"))?;
+        let map = buffer.map_readable().map_err(|e| wrong(&e.to_string()))?;
+        let stride = info.stride().first().copied().and_then(|s| usize::try_from(s).ok());
+        let row = info.width() as usize * 3;
+        let stride = stride.filter(|s| *s >= row).ok_or_else(|| wrong("picture with odd rows"))?;
+        let rows = map.as_slice().chunks(stride).take(info.height() as usize);
+        let bgr = rows.flat_map(|r| r.get(..row).unwrap_or_default()).copied().collect();
+        Picture::new(info.width(), info.height(), bgr).map_err(|e| wrong(&e.to_string()))
+    }
+}
+
+/// Name of the message that the header probe posts.
+const TOO_LARGE: &str = "celosia-picture-too-large";
+
+fn judge(message: &gst::Message) -> ClipError {
+    match message.view() {
+        gst::MessageView::Application(application) => {
+            let side = |name| application.structure().and_then(|s| s.get::<i32>(name).ok()).unwrap_or(0);
+            ClipError::PictureTooLarge { width: side("width"), height: side("height") }
+        }
+        gst::MessageView::Error(error) => {
+            let what = error.error();
+            if what.matches(gst::StreamError::Decode) {
+                ClipError::Decode(what.to_string())
+            } else {
+                ClipError::NotVideo(what.to_string())
+            }
+        }
+        _ => ClipError::NotVideo("it ends before its first picture".to_owned()),
+    }
+}
+
+impl Drop for Clip {
+    fn drop(&mut self) {
+        // A pipeline that is dropped while it plays leaks its threads; there is nobody to tell if this fails.
+        self.pipeline.set_state(gst::State::Null).ok();
+    }
+}
+
+fn sealed(bytes: &[u8]) -> std::io::Result<std::fs::File> {
+    use rustix::fs::{MemfdFlags, SealFlags, fcntl_add_seals, memfd_create};
+    let flags = MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING;
+    let mut file = std::fs::File::from(memfd_create("clip", flags)?);
+    file.write_all(bytes)?;
+    fcntl_add_seals(&file, SealFlags::WRITE | SealFlags::GROW | SealFlags::SHRINK)?;
+    Ok(file)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A clip of x264 from GStreamer's test source: `seconds` at 10 pictures a second.
+    fn clip(width: u32, height: u32, seconds: u32) -> Vec<u8> {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("clip.mkv");
+        let source = format!("videotestsrc num-buffers={} pattern=ball", seconds * 10);
+        let caps = format!("video/x-raw,width={width},height={height},framerate=10/1");
+        let location = format!("filesink location={}", path.display());
+        let line = format!("{source} ! {caps} ! x264enc ! h264parse ! matroskamux ! {location}");
+        gst::init().unwrap();
+        let pipeline = gst::parse::launch(&line).unwrap();
+        pipeline.set_state(gst::State::Playing).unwrap();
+        let wanted = [gst::MessageType::Eos, gst::MessageType::Error];
+        let end = pipeline.bus().unwrap().timed_pop_filtered(gst::ClockTime::from_seconds(60), &wanted);
+        assert!(matches!(end.unwrap().view(), gst::MessageView::Eos(_)));
+        pipeline.set_state(gst::State::Null).unwrap();
+        std::fs::read(path).unwrap()
+    }
+
+    #[test]
+    fn frames_of_different_times_differ_and_one_time_gives_one_frame() {
+        let bytes = clip(320, 240, 3);
+        let clip = Clip::open(&bytes).unwrap();
+        let all = |p: &Picture| (0..240).flat_map(|y| p.row(y, 0, 320).to_vec()).collect::<Vec<u8>>();
+        let early = all(&clip.frame_at(0).unwrap());
+        let late = all(&clip.frame_at(2_000_000_000).unwrap());
+        assert_ne!(early, late);
+        assert_eq!(early, all(&clip.frame_at(0).unwrap()));
+    }
+
+    #[test]
+    fn what_is_no_video_is_named_so() {
+        assert!(matches!(Clip::open(b""), Err(ClipError::Empty)));
+        assert!(matches!(Clip::open(b"not a video at all"), Err(ClipError::NotVideo(_))));
+        let bytes = clip(320, 240, 1);
+        assert!(Clip::open(&bytes[..200]).is_err());
+        assert!(Clip::open(&[0; 4096]).is_err());
+    }
+
+    #[test]
+    fn pictures_over_the_limit_are_refused_before_decoding() {
+        let bytes = clip(3856, 240, 1);
+        let error = Clip::open(&bytes).err().unwrap();
+        assert!(matches!(error, ClipError::PictureTooLarge { width: 3856, height: 240 }), "{error}");
+    }
+}

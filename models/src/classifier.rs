@@ -1,0 +1,116 @@
+//! Owns what a mask classifier is: it reads the cells of a manifest, never a picture.
+
+use proto::Digest;
+use serde::{Deserialize, Serialize};
+
+/// The cells of one face, as the manifest has them.
+#[derive(Debug, Clone, Copy)]
+pub struct CellInput<'a> {
+    /// Row by row, three bytes (red, green, blue) a cell.
+    pub cells: &'a [u8],
+    /// Width of the box in pixels.
+    pub box_w: u32,
+    /// Height of the box in pixels.
+    pub box_h: u32,
+}
+
+impl CellInput<'_> {
+    /// Natural logarithm of the geometric mean of the box's sides in pixels: the network's second input.
+    #[must_use]
+    #[expect(clippy::cast_precision_loss, reason = "picture sides are under 2^16")]
+    pub fn log_box(&self) -> f32 {
+        ((self.box_w.max(1) as f32) * (self.box_h.max(1) as f32)).ln() / 2.0
+    }
+}
+
+/// Calibrated probabilities of one face; they sum to 1.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct MaskProbabilities {
+    /// A mask over nose and mouth.
+    pub mask: f32,
+    /// No mask.
+    pub no_mask: f32,
+    /// A mask worn incorrectly.
+    pub incorrect: f32,
+}
+
+impl MaskProbabilities {
+    /// From a network's output; nothing when the numbers are no distribution.
+    #[must_use]
+    pub fn new([mask, no_mask, incorrect]: [f32; 3]) -> Option<Self> {
+        let all = [mask, no_mask, incorrect];
+        let sane = all.iter().all(|p| (0.0..=1.0).contains(p));
+        let sums = (all.iter().sum::<f32>() - 1.0).abs() < 1e-3;
+        (sane && sums).then_some(Self { mask, no_mask, incorrect })
+    }
+}
+
+/// What a model says of itself, in the JSON file beside it.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ClassifierInfo {
+    /// Short name.
+    pub name: String,
+    /// Digest of the ONNX file.
+    pub digest: Digest,
+    /// Rows of cells it reads.
+    pub rows: u8,
+    /// Columns of cells it reads.
+    pub cols: u8,
+    /// Name of the policy whose cells it was trained on.
+    pub policy: String,
+    /// Boxes whose shorter side is below this many pixels are `uncertain`.
+    pub min_face_px: u32,
+}
+
+/// Why there is no answer.
+#[derive(Debug, thiserror::Error)]
+pub enum ClassifyError {
+    /// Cells of another size than the model reads.
+    #[error("model {name} reads {rows}x{cols} cells, a face has {bytes} bytes of them")]
+    Shape {
+        /// The model.
+        name: String,
+        /// Rows it reads.
+        rows: u8,
+        /// Columns it reads.
+        cols: u8,
+        /// What the face has.
+        bytes: usize,
+    },
+    /// The network could not be run, or returned no distribution.
+    #[error("model {name} failed: {message}")]
+    Run {
+        /// The model.
+        name: String,
+        /// What happened.
+        message: String,
+    },
+}
+
+/// Says of each face how it wears a mask.
+pub trait MaskClassifier: Send {
+    /// One answer a face, in order.
+    ///
+    /// # Errors
+    /// When a face's cells do not fit or the network fails.
+    fn classify(
+        &mut self,
+        faces: &[CellInput<'_>],
+    ) -> Result<Vec<MaskProbabilities>, ClassifyError>;
+    /// What the model says of itself.
+    fn info(&self) -> &ClassifierInfo;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_that_are_no_distribution_are_refused() {
+        assert!(MaskProbabilities::new([0.5, 0.25, 0.25]).is_some());
+        for wrong in [[0.5, 0.5, 0.5], [1.5, -0.5, 0.0], [f32::NAN, 0.5, 0.5]] {
+            assert!(MaskProbabilities::new(wrong).is_none());
+        }
+    }
+}
