@@ -1,1 +1,65 @@
-//! The privacy boundary: RawFrame, RedactedFrame, AnonymisedFrame, policy, audit, seal.
+//! The privacy boundary. Read this first.
+//!
+//! `RawFrame` -> [`redact`] -> `RedactedFrame` -> [`audit`] -> `AnonymisedFrame` -> [`AnonymisedFrame::seal`] -> envelope
+//! bytes. Each type is made by the step that earns it and by nothing else; none is `Clone` or `Serialize`; pixels are
+//! wiped on drop. A step that is unsure returns [`Withheld`], and nothing turns that off.
+//!
+//! A raw frame cannot be taken for a redacted one:
+//! ```compile_fail
+//! fn leak(raw: privacy::RawFrame) -> privacy::RedactedFrame { raw }
+//! ```
+//! A redacted frame cannot be sealed before its audit:
+//! ```compile_fail
+//! fn leak(frame: privacy::RedactedFrame, key: &proto::signing::SigningKey, grant: &proto::envelope::SealGrant) {
+//!     frame.seal(key, grant);
+//! }
+//! ```
+//! None of them can be copied, or built from pixels:
+//! ```compile_fail
+//! fn copy(raw: &privacy::RawFrame) -> privacy::RawFrame { raw.clone() }
+//! ```
+//! ```compile_fail
+//! fn forge(picture: vision::Picture) -> privacy::AnonymisedFrame { privacy::AnonymisedFrame { picture } }
+//! ```
+//! Pixels of a raw frame cannot be read:
+//! ```compile_fail
+//! fn peek(raw: &privacy::RawFrame) -> &[u8] { raw.picture.row(0, 0, 1) }
+//! ```
+
+mod audit;
+mod drawing;
+mod frame;
+mod noise;
+mod policy;
+mod redact;
+mod regions;
+
+pub use audit::audit;
+pub use drawing::draw;
+pub use frame::{AnonymisedFrame, FrameMeta, RawClip, RawFrame, RedactedFrame, Withheld};
+pub use noise::Noise;
+pub use policy::{Policy, PolicyError};
+pub use redact::redact;
+pub use vision::ClipError;
+
+use models::FaceDetector;
+
+/// The whole way of one frame: detect, redact, audit.
+///
+/// # Errors
+/// [`Withheld`] whenever a step fails or is unsure.
+pub fn anonymise(
+    raw: RawFrame,
+    detector: &mut dyn FaceDetector,
+    auditor: &mut dyn FaceDetector,
+    policy: &Policy,
+    noise: &Noise,
+) -> Result<AnonymisedFrame, Withheld> {
+    let view = raw.view().ok_or(Withheld(proto::record::WithheldReason::Encoding))?;
+    let faces = detector.detect(view).map_err(|error| {
+        tracing::warn!(%error, "detector failed, frame withheld");
+        Withheld(proto::record::WithheldReason::Detector)
+    })?;
+    let redacted = redact(raw, &faces, detector, policy, noise)?;
+    audit(redacted, auditor, policy, noise)
+}

@@ -83,7 +83,7 @@ impl Clip {
         let pad = headers.and_then(|headers| headers.static_pad("sink"));
         let pad = pad.ok_or_else(|| ClipError::System("no caps filter".to_owned()))?;
         pad.add_probe(gst::PadProbeType::EVENT_DOWNSTREAM, |pad, info| {
-            let Some(gst::EventView::Caps(caps)) = info.event().map(gst::Event::view) else {
+            let Some(gst::EventView::Caps(caps)) = info.event().map(|event| event.view()) else {
                 return gst::PadProbeReturn::Ok;
             };
             let size = caps.caps().structure(0).map(|s| (s.get("width"), s.get("height")));

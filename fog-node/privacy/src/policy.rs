@@ -1,0 +1,84 @@
+//! Owns redaction policies: named, closed, and known by the digest of everything in them.
+
+use proto::{Digest, manifest::PolicyRef};
+use serde::Serialize;
+
+/// A redaction policy. Grid and noise follow from measurements (design: privacy), not from taste.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Policy {
+    /// Name.
+    pub(crate) name: &'static str,
+    /// Rows and columns of cells over a face; absent: solid fill only.
+    pub(crate) grid: Option<(u8, u8)>,
+    /// Scale of the Laplace noise on each cell value, in grey levels.
+    pub(crate) noise_scale: u8,
+    /// Grey levels a cell's mean is rounded to before noise: 256 divided by this many.
+    pub(crate) quantum: u8,
+    /// The filled ring reaches this many hundredths of the box's sides.
+    pub(crate) ring_percent: u16,
+    /// Boxes of this score in thousandths and more are counted as faces.
+    pub(crate) count_milli: u16,
+    /// An auditor's hit of this score in thousandths and more must lie in regions.
+    pub(crate) audit_milli: u16,
+    /// Share of an auditor's hit in hundredths that must lie in regions.
+    pub(crate) audit_cover_percent: u8,
+}
+
+/// A policy that does not exist. There is no looser one to fall back to.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("policy {0:?} does not exist; there are default, strict and solid")]
+pub struct PolicyError(String);
+
+const DEFAULT: Policy = Policy {
+    name: "default",
+    grid: Some((8, 2)),
+    noise_scale: 8,
+    quantum: 8,
+    ring_percent: 160,
+    count_milli: 500,
+    audit_milli: 700,
+    audit_cover_percent: 70,
+};
+
+impl Policy {
+    /// Every policy that this build knows.
+    pub const ALL: [Self; 3] = [
+        DEFAULT,
+        // One cell row is nearly the colour floor; twice the noise.
+        Self { name: "strict", grid: Some((8, 1)), noise_scale: 16, ..DEFAULT },
+        Self { name: "solid", grid: None, ..DEFAULT },
+    ];
+
+    /// The policy of this name.
+    ///
+    /// # Errors
+    /// When there is none.
+    pub fn named(name: &str) -> Result<Self, PolicyError> {
+        let found = Self::ALL.into_iter().find(|policy| policy.name == name);
+        found.ok_or_else(|| PolicyError(name.to_owned()))
+    }
+
+    /// Name and digest over the canonical JSON of all numbers.
+    #[must_use]
+    pub fn reference(&self) -> PolicyRef {
+        // Constants of plain numbers always serialise; an empty text would only give a digest that nobody granted.
+        let json = serde_json::to_vec(self).unwrap_or_default();
+        PolicyRef { name: self.name.to_owned(), digest: Digest::of(&json) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn policies_differ_in_name_and_digest() {
+        for (i, a) in Policy::ALL.iter().enumerate() {
+            assert_eq!(Policy::named(a.name).unwrap(), *a);
+            for b in &Policy::ALL[..i] {
+                assert_ne!(a.reference(), b.reference());
+            }
+        }
+        assert!(Policy::named("none").is_err());
+    }
+}
