@@ -1,132 +1,137 @@
-//! Owns CenterFace's tensors: what goes in, and how heat map, scale and offset become faces.
+//! Owns CenterFace's tensors: what goes in, and how heat map, scale and offset become boxes.
 //!
-//! Input RGB 0..=255, sides in multiples of 32. Outputs at a quarter of the input's sides: `heat` (one plane,
-//! after the sigmoid), `scale` (two planes: logarithm of height and of width in cells), `offset` (two planes: down
-//! and across, in cells). The file from the registry also gives landmarks; the prepared one does not.
+//! Input: red, green, blue planes of 0 to 255, sides in multiples of 32. Outputs at a quarter of the input's sides:
+//! heat map (one plane, after the sigmoid), scale (two planes: logarithm of height and of width in cells), offset
+//! (two planes: down and across, in cells). Landmarks, which come fourth, are never read.
 
-use crate::{
-    detect::{CANDIDATES_MAX, DetectError, Detection},
-    resample::{Fit, Levels},
-};
+use crate::Detection;
 
-/// What the manifest calls it.
-pub const NAME: &str = "centerface";
-/// Its family: anchor-free, MobileNetV2, feature pyramid.
-pub const FAMILY: &str = "centerface";
 /// Sides of the input are multiples of this.
-pub const MULTIPLE: u32 = 32;
-/// Grey levels go in as they are.
-pub const LEVELS: Levels = Levels { offset: 0.0, gain: 1.0 };
-/// Name of the input in the prepared file.
-pub const INPUT: &str = "input.1";
-/// Names of heat map, scale and offset in the prepared file.
-pub const OUTPUTS: [&str; 3] = ["537", "538", "539"];
+const MULTIPLE: usize = 32;
 /// Pixels of the input from one cell of the outputs to the next.
-const STRIDE: u32 = 4;
+const STRIDE: f32 = 4.0;
+/// Boxes of one scale that overlap by more than this are one face.
+pub const OVERLAP_MAX: f32 = 0.3;
 
-/// The candidates over `threshold`, in pixels of the input.
-///
-/// # Errors
-/// [`DetectError::Shape`] when a tensor does not belong to `fit`, [`DetectError::Impossible`] for a score that is
-/// no number, [`DetectError::TooMany`].
-pub fn candidates(
-    fit: Fit,
-    heat: &[f32],
-    scale: &[f32],
-    offset: &[f32],
-    threshold: f32,
-) -> Result<Vec<Detection>, DetectError> {
-    let cols = (fit.padded_width / STRIDE) as usize;
-    let cells = cols * (fit.padded_height / STRIDE) as usize;
-    for (tensor, expected) in [(heat, cells), (scale, 2 * cells), (offset, 2 * cells)] {
-        if tensor.len() != expected {
-            return Err(DetectError::Shape {
-                detector: NAME.to_owned(),
-                got: tensor.len(),
-                expected,
-            });
-        }
+/// The outputs of one run.
+#[derive(Debug, Clone, Copy)]
+pub struct Outputs<'a> {
+    /// Confidence of each cell.
+    pub heat: &'a [f32],
+    /// Height, then width, of each cell's face.
+    pub scale: &'a [f32],
+    /// How far down, then across, the centre lies from the cell's.
+    pub offset: &'a [f32],
+    /// Cells in one row.
+    pub columns: usize,
+}
+
+/// The input's width and height for a picture whose longer side becomes `long` pixels; a smaller picture is not made
+/// larger. Both are rounded up to what the network takes, so a picture is stretched by a few per cent at most.
+#[must_use]
+pub fn input_size(width: usize, height: usize, long: usize) -> (usize, usize) {
+    let longest = width.max(height).max(1);
+    let side = |side: usize| (side * long.min(longest)).div_ceil(longest);
+    let whole = |side: usize| side.max(1).next_multiple_of(MULTIPLE);
+    (whole(side(width)), whole(side(height)))
+}
+
+/// Every box over `threshold`, in pixels of the picture; `back` is how many of them one pixel of the input is, across
+/// and down. Nothing when the tensors do not belong together. A score that is no number counts as over the
+/// threshold, so that whoever checks the boxes sees it.
+#[must_use]
+pub fn decode(outputs: Outputs<'_>, threshold: f32, back: (f32, f32)) -> Option<Vec<Detection>> {
+    let Outputs { heat, scale, offset, columns } = outputs;
+    let cells = heat.len();
+    if columns == 0 || cells % columns != 0 || [scale, offset].iter().any(|t| t.len() != 2 * cells)
+    {
+        return None;
     }
-    let stride = STRIDE as f32;
     let (log_h, log_w) = scale.split_at(cells);
     let (down, across) = offset.split_at(cells);
-    let mut found = Vec::new();
     let planes = heat.iter().zip(log_h.iter().zip(log_w)).zip(down.iter().zip(across)).enumerate();
+    let mut boxes = Vec::new();
     for (cell, ((score, (log_h, log_w)), (down, across))) in planes {
-        // A NaN is over no threshold: it must not pass for a cell without a face.
         if *score <= threshold {
             continue;
         }
-        let (row, col) = ((cell / cols) as f32, (cell % cols) as f32);
-        let (h, w) = (log_h.exp() * stride, log_w.exp() * stride);
-        let x = (col + across + 0.5) * stride - w / 2.0;
-        let y = (row + down + 0.5) * stride - h / 2.0;
-        let face = Detection { x, y, w, h, score: *score };
-        if !score.is_finite() {
-            return Err(DetectError::Impossible { detector: NAME.to_owned(), found: face });
-        }
-        if found.len() == CANDIDATES_MAX {
-            return Err(DetectError::TooMany { detector: NAME.to_owned() });
-        }
-        found.push(face);
+        #[expect(
+            clippy::cast_precision_loss,
+            reason = "an output has fewer than 2^16 cells a side"
+        )]
+        let (row, column) = ((cell / columns) as f32, (cell % columns) as f32);
+        let (w, h) = (log_w.exp() * STRIDE, log_h.exp() * STRIDE);
+        let x = (column + across + 0.5) * STRIDE - w / 2.0;
+        let y = (row + down + 0.5) * STRIDE - h / 2.0;
+        let (right, below) = back;
+        boxes.push(Detection {
+            x: x * right,
+            y: y * below,
+            w: w * right,
+            h: h * below,
+            score: *score,
+        });
     }
-    Ok(found)
+    Some(boxes)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    const FIT: Fit = Fit { width: 60, height: 30, padded_width: 64, padded_height: 32 };
-    const CELLS: usize = 16 * 8;
+    const COLUMNS: usize = 16;
+    const CELLS: usize = COLUMNS * 8;
 
-    fn quiet() -> (Vec<f32>, Vec<f32>, Vec<f32>) {
-        (vec![0.01; CELLS], vec![0.0; 2 * CELLS], vec![0.0; 2 * CELLS])
+    #[test]
+    fn the_input_keeps_the_shape_in_multiples_and_never_grows_a_picture() {
+        assert_eq!(input_size(1920, 1080, 1280), (1280, 736));
+        assert_eq!(input_size(1080, 1920, 640), (384, 640));
+        assert_eq!(input_size(400, 156, 1280), (416, 160));
     }
 
     #[test]
     fn a_peak_becomes_a_box_around_its_centre() {
         let (mut heat, mut scale, mut offset) = quiet();
-        let cell = 3 * 16 + 5;
+        let cell = 3 * COLUMNS + 5;
         heat[cell] = 0.8;
         scale[cell] = 4f32.ln();
         scale[CELLS + cell] = 2f32.ln();
         offset[cell] = 0.25;
         offset[CELLS + cell] = -0.5;
-        let found = candidates(FIT, &heat, &scale, &offset, 0.3).unwrap();
-        let [face] = found.as_slice() else { panic!("{found:?}") };
-        // Centre: x = (5 - .5 + .5) * 4 = 20, y = (3 + .25 + .5) * 4 = 15; 8 wide, 16 high.
-        assert!((face.x - 16.0).abs() < 1e-4 && (face.y - 7.0).abs() < 1e-4, "{face:?}");
-        assert!((face.w - 8.0).abs() < 1e-4 && (face.h - 16.0).abs() < 1e-4, "{face:?}");
+        let outputs = Outputs { heat: &heat, scale: &scale, offset: &offset, columns: COLUMNS };
+        let boxes = decode(outputs, 0.3, (2.0, 1.0)).unwrap();
+        let [found] = boxes.as_slice() else { panic!("{boxes:?}") };
+        // Centre: x = (5 - .5 + .5) * 4 = 20, y = (3 + .25 + .5) * 4 = 15; 8 wide, 16 high; twice that across.
+        assert!((found.x - 32.0).abs() < 1e-3 && (found.y - 7.0).abs() < 1e-3, "{found:?}");
+        assert!((found.w - 16.0).abs() < 1e-3 && (found.h - 16.0).abs() < 1e-3, "{found:?}");
     }
 
     #[test]
-    fn a_score_that_is_no_number_is_an_error_and_not_a_cell_without_a_face() {
+    fn a_score_that_is_no_number_is_a_box_that_is_not_sane_and_not_a_cell_without_a_face() {
         let (mut heat, scale, offset) = quiet();
         heat[7] = f32::NAN;
-        let error = candidates(FIT, &heat, &scale, &offset, 0.3).unwrap_err();
-        assert!(matches!(error, DetectError::Impossible { .. }));
+        let outputs = Outputs { heat: &heat, scale: &scale, offset: &offset, columns: COLUMNS };
+        let boxes = decode(outputs, 0.3, (1.0, 1.0)).unwrap();
+        assert_eq!(boxes.len(), 1);
+        assert!(!boxes[0].is_sane(64.0, 32.0));
     }
 
     #[test]
-    fn tensors_of_another_size_are_an_error() {
+    fn tensors_that_do_not_belong_together_are_refused() {
         let (heat, scale, offset) = quiet();
-        for (heat, scale, offset) in [
-            (&heat[1..], &scale[..], &offset[..]),
-            (&heat[..], &scale[1..], &offset[..]),
-            (&heat[..], &scale[..], &[][..]),
+        let whole = Outputs { heat: &heat, scale: &scale, offset: &offset, columns: COLUMNS };
+        assert!(decode(whole, 0.3, (1.0, 1.0)).is_some());
+        for wrong in [
+            Outputs { heat: &heat[1..], ..whole },
+            Outputs { scale: &scale[1..], ..whole },
+            Outputs { offset: &[], ..whole },
+            Outputs { columns: 0, ..whole },
         ] {
-            let error = candidates(FIT, heat, scale, offset, 0.3).unwrap_err();
-            assert!(matches!(error, DetectError::Shape { .. }), "{error}");
+            assert!(decode(wrong, 0.3, (1.0, 1.0)).is_none());
         }
     }
 
-    #[test]
-    fn a_network_that_sees_faces_everywhere_is_an_error() {
-        let fit = Fit { width: 640, height: 640, padded_width: 640, padded_height: 640 };
-        let cells = 160 * 160;
-        let error =
-            candidates(fit, &vec![0.9; cells], &vec![0.0; 2 * cells], &vec![0.0; 2 * cells], 0.3);
-        assert!(matches!(error, Err(DetectError::TooMany { .. })));
+    fn quiet() -> (Vec<f32>, Vec<f32>, Vec<f32>) {
+        (vec![0.01; CELLS], vec![0.0; 2 * CELLS], vec![0.0; 2 * CELLS])
     }
 }

@@ -1,141 +1,119 @@
-//! Owns UltraFace's (RFB) tensors: what goes in, and how scores and raw locations become faces.
+//! Owns UltraFace's tensors: what goes in, and how scores and corners become boxes.
 //!
-//! Input RGB as (level - 127) / 128, sides in multiples of 64. Outputs `scores` (`[anchors, 2]`, after the softmax:
-//! no face, face) and `locations` (`[anchors, 4]`, raw). The file from the registry decodes locations with anchors
-//! for 320x240 only; the prepared one stops before that, so that the anchors can follow the input's size here.
+//! The packaged network takes 320x240 only, red, green, blue planes of (level - 127) / 128, and decodes its anchors
+//! itself: scores (no face, face) and corners (left, top, right, bottom, 0 to 1) of 4,420 anchors. Large pictures are
+//! therefore looked at as a whole and in overlapping windows.
 
 use crate::{
-    detect::{CANDIDATES_MAX, DetectError, Detection},
-    resample::{Fit, Levels},
+    Detection,
+    pixels::{Norm, Window},
 };
 
-/// What the manifest calls it.
-pub const NAME: &str = "ultraface";
-/// Its family: single-shot with anchors, plain depthwise convolutions.
-pub const FAMILY: &str = "ultraface";
-/// Sides of the input are multiples of this, the coarsest stride, so that every feature map comes out even.
-pub const MULTIPLE: u32 = 64;
-/// Grey levels go in centred.
-pub const LEVELS: Levels = Levels { offset: 127.0, gain: 1.0 / 128.0 };
-/// Name of the input in the prepared file.
-pub const INPUT: &str = "input";
-/// Names of scores and raw locations in the prepared file.
-pub const OUTPUTS: [&str; 2] = ["scores", "462"];
-/// Stride of each feature map and the sides of its anchors, in pixels of the input.
-const ANCHORS: [(u32, &[f32]); 4] = [
-    (8, &[10.0, 16.0, 24.0]),
-    (16, &[32.0, 48.0]),
-    (32, &[64.0, 96.0]),
-    (64, &[128.0, 192.0, 256.0]),
-];
-/// What the network's centre locations are multiplied with, in sides of the anchor.
-const CENTRE_VARIANCE: f32 = 0.1;
-/// What the network's logarithmic sizes are multiplied with.
-const SIZE_VARIANCE: f32 = 0.2;
+/// Width of the input.
+pub const INPUT_WIDTH: usize = 320;
+/// Height of the input.
+pub const INPUT_HEIGHT: usize = 240;
+/// How pixel values go in.
+pub const NORM: Norm = Norm { mean: 127.0, scale: 128.0 };
+/// Boxes that overlap by more than this are one face.
+pub const OVERLAP_MAX: f32 = 0.3;
+/// Sides of a window: twice the input's. A face of 20 px is 10 px there, the smallest anchor.
+const WINDOW: (usize, usize) = (2 * INPUT_WIDTH, 2 * INPUT_HEIGHT);
 
-/// The candidates over `threshold`, in pixels of the input.
-///
-/// # Errors
-/// [`DetectError::Shape`] when a tensor does not belong to `fit`, [`DetectError::Impossible`] for a score that is
-/// no number, [`DetectError::TooMany`].
-pub fn candidates(
-    fit: Fit,
-    scores: &[f32],
-    locations: &[f32],
-    threshold: f32,
-) -> Result<Vec<Detection>, DetectError> {
-    let maps = ANCHORS.map(|(stride, sides)| {
-        let (cols, rows) = (fit.padded_width / stride, fit.padded_height / stride);
-        (stride, cols, rows, sides)
-    });
-    let anchors: usize =
-        maps.iter().map(|(_, cols, rows, sides)| (*cols * *rows) as usize * sides.len()).sum();
-    for (tensor, expected) in [(scores, 2 * anchors), (locations, 4 * anchors)] {
-        if tensor.len() != expected {
-            return Err(DetectError::Shape {
-                detector: NAME.to_owned(),
-                got: tensor.len(),
-                expected,
-            });
+/// The whole picture and, when it is larger than one window, windows that cover it and share an eighth of a side or
+/// more with their neighbours: a face on a border lies whole in one of them, or is large enough for the whole picture.
+#[must_use]
+pub fn windows(width: usize, height: usize) -> Vec<Window> {
+    let mut windows = vec![Window { x: 0, y: 0, w: width, h: height }];
+    let (across, down) = (starts(width, WINDOW.0), starts(height, WINDOW.1));
+    if across.len() * down.len() > 1 {
+        for y in down {
+            let (w, h) = (width.min(WINDOW.0), height.min(WINDOW.1));
+            windows.extend(across.iter().map(|x| Window { x: *x, y, w, h }));
         }
     }
-    let places = maps.iter().flat_map(|(stride, cols, rows, sides)| {
-        let centre = move |index: u32| (index as f32 + 0.5) * *stride as f32;
-        (0..*rows).flat_map(move |row| {
-            (0..*cols).flat_map(move |col| {
-                sides.iter().map(move |side| (centre(col), centre(row), *side))
-            })
-        })
-    });
-    let (scores, _) = scores.as_chunks::<2>();
-    let (locations, _) = locations.as_chunks::<4>();
+    windows
+}
+
+/// Where windows of `window` pixels start along a side, evenly.
+fn starts(side: usize, window: usize) -> Vec<usize> {
+    let room = side.saturating_sub(window);
+    let steps = room.div_ceil(window - window / 8);
+    (0..=steps).map(|i| if steps == 0 { 0 } else { room * i / steps }).collect()
+}
+
+/// Every box over `threshold` in the window `from`, in pixels of the picture. Nothing when the tensors do not belong
+/// together. A score that is no number counts as over the threshold, so that whoever checks the boxes sees it.
+#[must_use]
+#[expect(clippy::cast_precision_loss, reason = "picture sides are under 2^16")]
+pub fn decode(
+    scores: &[f32],
+    boxes: &[f32],
+    threshold: f32,
+    from: Window,
+) -> Option<Vec<Detection>> {
+    let ((scores, []), (corners, [])) = (scores.as_chunks::<2>(), boxes.as_chunks::<4>()) else {
+        return None;
+    };
+    if scores.len() != corners.len() {
+        return None;
+    }
+    let (x, y, w, h) = (from.x as f32, from.y as f32, from.w as f32, from.h as f32);
     let mut found = Vec::new();
-    for ((place, [_, score]), location) in places.zip(scores).zip(locations) {
-        // A NaN is over no threshold: it must not pass for an anchor without a face.
+    for ([_, score], [left, top, right, bottom]) in scores.iter().zip(corners) {
         if *score <= threshold {
             continue;
         }
-        let face = decode(place, *location, *score);
-        if !score.is_finite() {
-            return Err(DetectError::Impossible { detector: NAME.to_owned(), found: face });
-        }
-        if found.len() == CANDIDATES_MAX {
-            return Err(DetectError::TooMany { detector: NAME.to_owned() });
-        }
-        found.push(face);
+        found.push(Detection {
+            x: x + left * w,
+            y: y + top * h,
+            w: (right - left) * w,
+            h: (bottom - top) * h,
+            score: *score,
+        });
     }
-    Ok(found)
-}
-
-fn decode(
-    (centre_x, centre_y, side): (f32, f32, f32),
-    location: [f32; 4],
-    score: f32,
-) -> Detection {
-    let [across, down, log_w, log_h] = location;
-    let (w, h) = ((log_w * SIZE_VARIANCE).exp() * side, (log_h * SIZE_VARIANCE).exp() * side);
-    let x = centre_x + across * CENTRE_VARIANCE * side - w / 2.0;
-    let y = centre_y + down * CENTRE_VARIANCE * side - h / 2.0;
-    Detection { x, y, w, h, score }
+    Some(found)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    const FIT: Fit = Fit { width: 128, height: 64, padded_width: 128, padded_height: 64 };
-    // 16x8 cells of 3 anchors, 8x4 of 2, 4x2 of 2, 2x1 of 3.
-    const COUNT: usize = 384 + 64 + 16 + 6;
+    const FROM: Window = Window { x: 100, y: 50, w: 640, h: 480 };
 
     #[test]
-    fn an_anchor_moves_and_grows_as_the_network_says() {
-        let mut scores = [1.0, 0.0].repeat(COUNT);
-        let mut locations = vec![0.0; 4 * COUNT];
-        // Stride 16, second row, third column, second anchor (48 px): centre 40, 24.
-        let anchor = 384 + (8 + 2) * 2 + 1;
-        scores[2 * anchor + 1] = 0.9;
-        locations[4 * anchor] = 1.0;
-        locations[4 * anchor + 3] = 5.0 * 2f32.ln();
-        let found = candidates(FIT, &scores, &locations, 0.5).unwrap();
-        let [face] = found.as_slice() else { panic!("{found:?}") };
-        assert!((face.w - 48.0).abs() < 1e-3 && (face.h - 96.0).abs() < 1e-3, "{face:?}");
-        assert!(
-            (face.x - (40.0 + 4.8 - 24.0)).abs() < 1e-3 && (face.y - (24.0 - 48.0)).abs() < 1e-3
-        );
+    fn corners_become_a_box_in_the_picture() {
+        let scores = [0.9, 0.1, 0.2, 0.8];
+        let boxes = [0.0, 0.0, 1.0, 1.0, 0.25, 0.5, 0.5, 0.75];
+        let found = decode(&scores, &boxes, 0.5, FROM).unwrap();
+        assert_eq!(found, [Detection { x: 260.0, y: 290.0, w: 160.0, h: 120.0, score: 0.8 }]);
     }
 
     #[test]
-    fn a_score_that_is_no_number_or_a_tensor_of_another_size_is_an_error() {
-        let mut scores = [1.0, 0.0].repeat(COUNT);
-        let locations = vec![0.0; 4 * COUNT];
-        assert!(matches!(
-            candidates(FIT, &scores[2..], &locations, 0.5),
-            Err(DetectError::Shape { .. })
-        ));
-        scores[1] = f32::NAN;
-        assert!(matches!(
-            candidates(FIT, &scores, &locations, 0.5),
-            Err(DetectError::Impossible { .. })
-        ));
+    fn a_score_that_is_no_number_is_a_box_that_is_not_sane() {
+        let found = decode(&[0.9, f32::NAN], &[0.0, 0.0, 0.5, 0.5], 0.5, FROM).unwrap();
+        assert_eq!(found.len(), 1);
+        assert!(!found[0].is_sane(1000.0, 1000.0));
+    }
+
+    #[test]
+    fn tensors_that_do_not_belong_together_are_refused() {
+        assert!(decode(&[0.9, 0.1, 0.5], &[0.0; 4], 0.5, FROM).is_none());
+        assert!(decode(&[0.9, 0.1], &[0.0; 8], 0.5, FROM).is_none());
+    }
+
+    #[test]
+    fn windows_cover_every_pixel_and_overlap() {
+        assert_eq!(windows(400, 300), [Window { x: 0, y: 0, w: 400, h: 300 }]);
+        for (width, height) in [(1920, 1080), (641, 480), (480, 2000), (3840, 2160)] {
+            let tiles = windows(width, height).split_off(1);
+            let columns: Vec<usize> = tiles.iter().take_while(|t| t.y == 0).map(|t| t.x).collect();
+            assert!(tiles.iter().all(|t| t.x + t.w <= width && t.y + t.h <= height));
+            let last = tiles.last().unwrap();
+            assert_eq!((last.x + last.w, last.y + last.h), (width, height));
+            for pair in columns.windows(2) {
+                assert!(pair[1] - pair[0] <= tiles[0].w - tiles[0].w / 8, "{width}: {columns:?}");
+            }
+        }
     }
 }
