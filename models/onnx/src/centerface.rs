@@ -50,7 +50,8 @@ impl CenterFace {
             return Err(ort::Error::new("the model has too few outputs"));
         };
         let outputs = decoder::Outputs { heat, scale, offset, columns: w / 4 };
-        Ok(decoder::decode(outputs, self.threshold, back))
+        decoder::decode(outputs, self.threshold, back)
+            .ok_or_else(|| ort::Error::new("the model's outputs do not belong together"))
     }
 }
 

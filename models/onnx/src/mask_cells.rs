@@ -26,9 +26,13 @@ impl MaskCells {
         let beside = path.with_extension("json");
         let wrong = |message: String| LoadError::Info { path: beside.clone(), message };
         let text = std::fs::read(&beside).map_err(|e| wrong(e.to_string()))?;
-        let info: ClassifierInfo = serde_json::from_slice(&text).map_err(|e| wrong(e.to_string()))?;
+        let info: ClassifierInfo =
+            serde_json::from_slice(&text).map_err(|e| wrong(e.to_string()))?;
         if info.digest != digest {
-            return Err(wrong(format!("it is for a model with digest {}, not {digest}", info.digest)));
+            return Err(wrong(format!(
+                "it is for a model with digest {}, not {digest}",
+                info.digest
+            )));
         }
         Ok(Self { session, info })
     }
@@ -39,7 +43,10 @@ impl MaskCells {
 }
 
 impl MaskClassifier for MaskCells {
-    fn classify(&mut self, faces: &[CellInput<'_>]) -> Result<Vec<MaskProbabilities>, ClassifyError> {
+    fn classify(
+        &mut self,
+        faces: &[CellInput<'_>],
+    ) -> Result<Vec<MaskProbabilities>, ClassifyError> {
         if faces.is_empty() {
             return Ok(Vec::new());
         }
@@ -47,12 +54,16 @@ impl MaskClassifier for MaskCells {
         if let Some(other) = faces.iter().find(|face| face.cells.len() != rows * cols * 3) {
             let name = self.info.name.clone();
             let bytes = other.cells.len();
-            return Err(ClassifyError::Shape { name, rows: self.info.rows, cols: self.info.cols, bytes });
+            return Err(ClassifyError::Shape {
+                name,
+                rows: self.info.rows,
+                cols: self.info.cols,
+                bytes,
+            });
         }
         let cells = faces.iter().flat_map(|f| f.cells.iter().map(|v| f32::from(*v))).collect();
         let boxes = faces.iter().map(CellInput::log_box).collect();
-        let inputs =
-            vec![(vec![faces.len(), rows, cols, 3], cells), (vec![faces.len(), 1], boxes)];
+        let inputs = vec![(vec![faces.len(), rows, cols, 3], cells), (vec![faces.len(), 1], boxes)];
         let outputs = run(&mut self.session, inputs).map_err(|e| self.failed(e))?;
         let rows = outputs.first().map(|values| values.as_chunks::<3>().0).unwrap_or_default();
         let answers: Option<Vec<_>> = rows.iter().map(|row| MaskProbabilities::new(*row)).collect();

@@ -3,8 +3,8 @@
 use std::path::Path;
 
 use models::{
-    DetectError, Detection, FaceDetector, Family, PixelView, detector::suppress,
-    pixels::Window, ultraface as decoder,
+    DetectError, Detection, FaceDetector, Family, PixelView, detector::suppress, pixels::Window,
+    ultraface as decoder,
 };
 use ort::session::Session;
 use proto::Digest;
@@ -30,14 +30,19 @@ impl UltraFace {
         Ok(Self { session, digest, threshold })
     }
 
-    fn in_window(&mut self, view: PixelView<'_>, from: Window) -> Result<Vec<Detection>, ort::Error> {
+    fn in_window(
+        &mut self,
+        view: PixelView<'_>,
+        from: Window,
+    ) -> Result<Vec<Detection>, ort::Error> {
         let (w, h) = (decoder::INPUT_WIDTH, decoder::INPUT_HEIGHT);
         let planes = view.planes(from, w, h, decoder::NORM);
         let outputs = run(&mut self.session, vec![([1, 3, h, w].to_vec(), planes)])?;
         let [scores, boxes] = &outputs[..] else {
             return Err(ort::Error::new("the model does not have two outputs"));
         };
-        Ok(decoder::decode(scores, boxes, self.threshold, from))
+        decoder::decode(scores, boxes, self.threshold, from)
+            .ok_or_else(|| ort::Error::new("the model's outputs do not belong together"))
     }
 }
 
