@@ -1,7 +1,7 @@
 //! Owns the audit: an auditor of another network family looks at the raw frame and at a copy with regions flat grey;
 //! what it still finds is covered too, twice at most, and then the frame is withheld.
 
-use models::{Detection, FaceDetector, Family};
+use models::{Detection, FaceDetector, detector::suppress, ultraface};
 use proto::{
     limits::FACES_MAX,
     manifest::{FILL_RGB, ModelRef, Rect, Region},
@@ -26,16 +26,18 @@ pub fn audit(
     policy: &Policy,
     noise: &Noise,
 ) -> Result<AnonymisedFrame, Withheld> {
-    if same_family(&frame.detector.name, auditor.family()) {
+    if frame.family == auditor.family() {
         tracing::error!("auditor is of the detector's own family, frame withheld");
         return Err(Withheld(WithheldReason::Auditor));
     }
-    let RedactedFrame { raw, mut regions, detector } = frame;
+    let RedactedFrame { raw, mut regions, detector, .. } = frame;
     let (mut picture, meta) = (raw.picture, raw.meta);
     let on_raw = look(auditor, &picture, policy)?;
     for repeat in 0..=REPEATS_MAX {
         let on_grey = look(auditor, &greyed(&picture, &regions), policy)?;
-        let mut residual = on_raw.iter().chain(&on_grey).copied().collect::<Vec<_>>();
+        // Both looks usually find the same face: one region is enough for it.
+        let hits = on_raw.iter().chain(&on_grey).copied().collect();
+        let mut residual = suppress(hits, ultraface::OVERLAP_MAX);
         residual.retain(|hit| !is_covered(hit, &picture, &regions, policy));
         if residual.is_empty() {
             let auditor = ModelRef { name: auditor.name().to_owned(), digest: auditor.digest() };
@@ -55,15 +57,6 @@ pub fn audit(
         }
     }
     Err(Withheld(WithheldReason::Residual))
-}
-
-/// A scripted detector may audit only one of another number; names carry the family of real ones.
-fn same_family(detector: &str, auditor: Family) -> bool {
-    match auditor {
-        Family::CenterFace => detector == "centerface",
-        Family::UltraFace => detector == "ultraface",
-        Family::Scripted(_) => false,
-    }
 }
 
 fn look(
@@ -106,7 +99,8 @@ fn is_covered(hit: &Detection, picture: &Picture, regions: &[Region], policy: &P
     let rects: Vec<Rect> = rects(regions).collect();
     let (mut inside, mut covered) = (0u32, 0u32);
     for i in 0..POINTS * POINTS {
-        let at = |start: f32, size: f32, k: u16| start + size * (f32::from(k) + 0.5) / f32::from(POINTS);
+        let at =
+            |start: f32, size: f32, k: u16| start + size * (f32::from(k) + 0.5) / f32::from(POINTS);
         let (x, y) = (at(hit.x, hit.w, i % POINTS), at(hit.y, hit.h, i / POINTS));
         let within = |v: f32, start: u32, size: u32| v >= start as f32 && v < (start + size) as f32;
         if within(x, 0, picture.width()) && within(y, 0, picture.height()) {
@@ -116,4 +110,102 @@ fn is_covered(hit: &Detection, picture: &Picture, regions: &[Region], policy: &P
         }
     }
     covered * 100 >= inside * u32::from(policy.audit_cover_percent)
+}
+
+#[cfg(test)]
+mod tests {
+    use models::{DetectError, detector::Scripted};
+
+    use super::*;
+    use crate::{anonymise, frame::test_frame};
+
+    const FACE: Detection = Detection { x: 40.0, y: 40.0, w: 32.0, h: 40.0, score: 0.9 };
+    const OTHER: Detection = Detection { x: 120.0, y: 60.0, w: 24.0, h: 30.0, score: 0.9 };
+
+    fn run(detector: Scripted, auditor: Scripted) -> Result<AnonymisedFrame, WithheldReason> {
+        let (mut detector, mut auditor) = (detector, auditor);
+        let policy = Policy::named("default").unwrap();
+        let noise = Noise::new([1; 32], 0);
+        anonymise(test_frame(200, 150), &mut detector, &mut auditor, &policy, &noise)
+            .map_err(|withheld| withheld.0)
+    }
+
+    #[test]
+    fn a_face_that_the_detector_missed_is_covered_by_the_audit() {
+        let mut looks = vec![vec![], vec![OTHER], vec![FACE, OTHER]];
+        let auditor = Scripted::answers(2, move || Ok(looks.pop().unwrap_or_default()));
+        let frame = run(Scripted::boxes(1, vec![FACE]), auditor).unwrap();
+        assert_eq!(frame.regions().len(), 2);
+        let fill = frame.regions()[1].fill[0];
+        assert!(fill.x <= 120 && fill.x + fill.w >= 144, "{fill:?}");
+        assert!(frame.regions()[1].grid.is_none(), "what only the auditor saw must not be counted");
+    }
+
+    #[test]
+    fn a_face_that_stays_withholds_the_frame() {
+        // Each look finds a face somewhere else: nothing that is covered makes it go away.
+        let mut at = 0.0;
+        let auditor = Scripted::answers(2, move || {
+            at += 30.0;
+            Ok(vec![Detection { x: at, y: 5.0, w: 12.0, h: 12.0, score: 0.9 }])
+        });
+        let detector = Scripted::boxes(1, vec![]);
+        assert_eq!(run(detector, auditor).err(), Some(WithheldReason::Residual));
+    }
+
+    #[test]
+    fn whatever_goes_wrong_withholds_the_frame() {
+        let clear = || Scripted::boxes(2, vec![]);
+        let nan = Detection { x: f32::NAN, ..FACE };
+        let huge = Detection { w: 1e9, ..FACE };
+        let cases = [
+            (Scripted::failing(1), clear(), WithheldReason::Detector),
+            (Scripted::boxes(1, vec![nan]), clear(), WithheldReason::Detector),
+            (Scripted::boxes(1, vec![FACE, huge]), clear(), WithheldReason::Detector),
+            (Scripted::boxes(1, vec![FACE]), Scripted::failing(2), WithheldReason::Auditor),
+            (
+                Scripted::boxes(1, vec![FACE]),
+                Scripted::boxes(2, vec![nan]),
+                WithheldReason::Auditor,
+            ),
+            (Scripted::boxes(1, vec![FACE]), Scripted::boxes(1, vec![]), WithheldReason::Auditor),
+        ];
+        for (index, (detector, auditor, reason)) in cases.into_iter().enumerate() {
+            assert_eq!(run(detector, auditor).err(), Some(reason), "case {index}");
+        }
+    }
+
+    #[test]
+    fn a_crowd_over_the_limit_withholds_the_frame() {
+        let faces = (0..=FACES_MAX).map(|i| {
+            let (x, y) = ((i % 28) as f32 * 7.0, (i / 28) as f32 * 7.0);
+            Detection { x, y, w: 4.0, h: 4.0, score: 0.5 }
+        });
+        let detector = Scripted::boxes(1, faces.collect());
+        let auditor = Scripted::boxes(2, vec![]);
+        assert_eq!(run(detector, auditor).err(), Some(WithheldReason::TooManyFaces));
+    }
+
+    #[test]
+    fn a_detector_that_errs_after_a_good_frame_leaves_nothing_behind() {
+        let mut first = true;
+        let mut detector = Scripted::answers(1, move || {
+            let message = "out of memory".to_owned();
+            let answer = if first {
+                Ok(vec![FACE])
+            } else {
+                Err(DetectError::Run { name: "scripted".to_owned(), message })
+            };
+            first = false;
+            answer
+        });
+        let policy = Policy::named("default").unwrap();
+        let noise = Noise::new([1; 32], 0);
+        let mut go = || {
+            let mut auditor = Scripted::boxes(2, vec![]);
+            anonymise(test_frame(200, 150), &mut detector, &mut auditor, &policy, &noise)
+        };
+        assert!(go().is_ok());
+        assert!(go().is_err());
+    }
 }

@@ -55,5 +55,6 @@ pub(crate) fn is_drawn(picture: &Picture, regions: &[Region]) -> bool {
         }
     }
     draw(&mut again, regions);
-    (0..picture.height()).all(|y| picture.row(y, 0, picture.width()) == again.row(y, 0, again.width()))
+    (0..picture.height())
+        .all(|y| picture.row(y, 0, picture.width()) == again.row(y, 0, again.width()))
 }

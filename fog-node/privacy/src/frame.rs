@@ -1,6 +1,6 @@
 //! Owns the frame types: what each step has earned, and nothing that could skip one.
 
-use models::PixelView;
+use models::{Family, PixelView};
 use proto::{
     Clock, FrameId, Manifest, UtcTime,
     envelope::{SealGrant, seal},
@@ -79,6 +79,7 @@ pub struct RedactedFrame {
     pub(crate) raw: RawFrame,
     pub(crate) regions: Vec<Region>,
     pub(crate) detector: ModelRef,
+    pub(crate) family: Family,
 }
 
 /// A frame that passed the audit.
@@ -160,4 +161,19 @@ impl std::fmt::Debug for AnonymisedFrame {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "AnonymisedFrame({:?})", self.picture)
     }
+}
+
+/// A raw frame of a picture that has another value in each pixel: for tests of this crate.
+#[cfg(test)]
+pub(crate) fn test_frame(width: u32, height: u32) -> RawFrame {
+    let bytes = width * height * 3;
+    // Far from the fill colour and from each other, so that a pixel that stays is noticed.
+    let bgr = (0..bytes).map(|i| ((i * 7 + i / 977) % 97) as u8).collect();
+    let meta = FrameMeta {
+        frame: "town/cam-1/000102030405060708090a0b0c0d0e0f/7/14".parse().unwrap(),
+        captured_at: UtcTime::EPOCH,
+        clip_captured_at: UtcTime::EPOCH,
+        clock: Clock { source: proto::time::ClockSource::Unknown, uncertainty_ms: None },
+    };
+    RawFrame { picture: Picture::new(width, height, bgr).unwrap(), meta }
 }

@@ -38,8 +38,9 @@ pub fn redact(
         return Err(Withheld(WithheldReason::TooManyFaces));
     }
     fill_cells(&raw.picture, &mut regions, policy, noise);
+    let family = detector.family();
     let detector = ModelRef { name: detector.name().to_owned(), digest: detector.digest() };
-    Ok(RedactedFrame { raw, regions, detector })
+    Ok(RedactedFrame { raw, regions, detector, family })
 }
 
 /// The region of one face, its cells still empty; nothing when it lies outside the picture.
@@ -86,30 +87,162 @@ pub(crate) fn fill_cells(raw: &Picture, regions: &mut [Region], policy: &Policy,
     let digest = policy.reference().digest;
     let grids: Vec<Grid> = regions.iter().filter_map(|r| r.grid.clone()).collect();
     let borrowed: Vec<&Grid> = grids.iter().collect();
-    let values: Vec<Vec<u8>> = grids.iter().enumerate().map(|(index, grid)| {
-        let cells = usize::from(grid.rows) * usize::from(grid.cols);
-        let mut sums = vec![([0u64; 3], 0u64); cells];
-        pixels_of(&borrowed, index, |x, y, cell| {
-            if let (Some((sum, n)), [b, g, r]) = (sums.get_mut(cell), raw.row(y, x, 1)) {
-                for (total, value) in sum.iter_mut().zip([r, g, b]) {
-                    *total += u64::from(*value);
+    let values: Vec<Vec<u8>> = grids
+        .iter()
+        .enumerate()
+        .map(|(index, grid)| {
+            let cells = usize::from(grid.rows) * usize::from(grid.cols);
+            let mut sums = vec![([0u64; 3], 0u64); cells];
+            pixels_of(&borrowed, index, |x, y, cell| {
+                if let (Some((sum, n)), [b, g, r]) = (sums.get_mut(cell), raw.row(y, x, 1)) {
+                    for (total, value) in sum.iter_mut().zip([r, g, b]) {
+                        *total += u64::from(*value);
+                    }
+                    *n += 1;
                 }
-                *n += 1;
-            }
-        });
-        let mut stream = noise.stream(&digest, grid.rect);
-        let quantum = i32::from(policy.quantum);
-        let noisy = sums.iter().flat_map(|(sum, n)| sum.map(|total| (total, *n))).map(|(total, n)| {
-            // A cell whose every pixel belongs to an earlier face says nothing of this one.
-            let mean = total.checked_div(n).and_then(|mean| i32::try_from(mean).ok()).unwrap_or(128);
-            let level = mean / quantum * quantum + quantum / 2;
-            let value = (level + stream.laplace(policy.noise_scale)).clamp(0, 255);
-            u8::try_from(value).unwrap_or(128)
-        });
-        noisy.collect()
-    }).collect();
+            });
+            let mut stream = noise.stream(&digest, grid.rect);
+            let quantum = i32::from(policy.quantum);
+            let noisy =
+                sums.iter().flat_map(|(sum, n)| sum.map(|total| (total, *n))).map(|(total, n)| {
+                    // A cell whose every pixel belongs to an earlier face says nothing of this one.
+                    let mean = total
+                        .checked_div(n)
+                        .and_then(|mean| i32::try_from(mean).ok())
+                        .unwrap_or(128);
+                    let level = mean / quantum * quantum + quantum / 2;
+                    let value = (level + stream.laplace(policy.noise_scale)).clamp(0, 255);
+                    u8::try_from(value).unwrap_or(128)
+                });
+            noisy.collect()
+        })
+        .collect();
     let open = regions.iter_mut().filter_map(|region| region.grid.as_mut());
     for (grid, cells) in open.zip(values) {
         grid.cells = cells;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use models::detector::Scripted;
+    use proptest::prelude::*;
+    use proto::{
+        UtcTime,
+        envelope::{SealGrant, SealedFrame},
+        signing::SigningKey,
+    };
+
+    use super::*;
+    use crate::{AnonymisedFrame, anonymise, draw, frame::test_frame};
+
+    fn anonymised(faces: Vec<Detection>, policy: &str, key: u8) -> AnonymisedFrame {
+        let policy = Policy::named(policy).unwrap();
+        let mut detector = Scripted::boxes(1, faces);
+        let mut auditor = Scripted::boxes(2, vec![]);
+        let noise = Noise::new([key; 32], 5);
+        anonymise(test_frame(200, 150), &mut detector, &mut auditor, &policy, &noise).unwrap()
+    }
+
+    fn face(x: f32, y: f32, w: f32, h: f32) -> Detection {
+        Detection { x, y, w, h, score: 0.8 }
+    }
+
+    #[test]
+    fn redacting_again_gives_the_same_cells_and_another_key_gives_others() {
+        let cells = |key| {
+            let frame = anonymised(vec![face(40.0, 40.0, 48.0, 64.0)], "default", key);
+            frame.regions()[0].grid.clone().unwrap().cells
+        };
+        assert_eq!(cells(1), cells(1));
+        assert_ne!(cells(1), cells(2));
+    }
+
+    #[test]
+    fn no_pixel_of_a_region_depends_on_the_raw_pixel_below_it_but_through_its_cell() {
+        let frame = anonymised(vec![face(40.0, 40.0, 48.0, 64.0)], "default", 1);
+        let grid = frame.regions()[0].grid.clone().unwrap();
+        // The same regions drawn over a black picture give the same pixels.
+        let mut black = Picture::new(200, 150, vec![0; 90_000]).unwrap();
+        draw(&mut black, frame.regions());
+        for rect in frame.regions()[0].fill.iter().copied().chain([grid.rect]) {
+            for y in rect.y..rect.y + rect.h {
+                assert_eq!(frame.picture.row(y, rect.x, rect.w), black.row(y, rect.x, rect.w));
+            }
+        }
+        assert!(grid.rect.w < frame.regions()[0].fill[0].w, "there is no ring");
+    }
+
+    #[test]
+    fn no_raw_pixel_enters_two_cells() {
+        let frame = anonymised(
+            vec![face(40.0, 40.0, 48.0, 64.0), face(76.0, 80.0, 48.0, 64.0)],
+            "default",
+            1,
+        );
+        let grids: Vec<Grid> =
+            frame.regions().iter().filter_map(|region| region.grid.clone()).collect();
+        let borrowed: Vec<&Grid> = grids.iter().collect();
+        assert_eq!(grids.len(), 2);
+        let mut seen = std::collections::HashSet::new();
+        for index in 0..2 {
+            pixels_of(&borrowed, index, |x, y, _| assert!(seen.insert((x, y)), "{x} {y} twice"));
+        }
+    }
+
+    #[test]
+    fn a_solid_policy_has_no_cells() {
+        let frame = anonymised(vec![face(40.0, 40.0, 48.0, 64.0)], "solid", 1);
+        assert!(frame.regions()[0].grid.is_none());
+    }
+
+    #[test]
+    fn a_sealed_frame_opens_and_its_regions_rebuild_what_was_drawn() {
+        let policy = Policy::named("default").unwrap().reference().digest;
+        let frame = anonymised(vec![face(40.0, 40.0, 48.0, 64.0)], "default", 1);
+        let regions = frame.regions().to_vec();
+        let root = SigningKey::from_seed(&[1; 32]).unwrap();
+        let key = SigningKey::from_seed(&[2; 32]).unwrap();
+        let until: UtcTime = "2030-01-01T00:00:00Z".parse().unwrap();
+        let site = "town".parse().unwrap();
+        let grant =
+            SealGrant::issue(&root, key.public(), site, UtcTime::EPOCH, until, vec![policy]);
+        let sealed = SealedFrame::open(frame.seal(&key, &grant).unwrap(), &root.public()).unwrap();
+        assert_eq!(sealed.manifest().regions, regions);
+        let shown = Picture::decode(&sealed.jpeg()).unwrap();
+        let mut rebuilt = Picture::decode(&sealed.jpeg()).unwrap();
+        draw(&mut rebuilt, &regions);
+        let grid = regions[0].grid.as_ref().unwrap().rect;
+        let (mut difference, mut n) = (0u64, 0u64);
+        for y in grid.y..grid.y + grid.h {
+            for (a, b) in shown.row(y, grid.x, grid.w).iter().zip(rebuilt.row(y, grid.x, grid.w)) {
+                difference += u64::from(a.abs_diff(*b));
+                n += 1;
+            }
+        }
+        assert!(difference / n < 12, "JPEG moved the cells by {} on average", difference / n);
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(64))]
+        #[test]
+        fn any_boxes_give_regions_inside_the_picture_that_cover_the_boxes(
+            boxes in proptest::collection::vec((-60f32..220.0, -60f32..170.0, 1f32..150.0, 1f32..150.0), 1..12)
+        ) {
+            let faces: Vec<Detection> = boxes.iter().map(|&(x, y, w, h)| face(x, y, w, h)).collect();
+            let frame = anonymised(faces.clone(), "default", 1);
+            let rects: Vec<Rect> = frame.regions().iter().flat_map(|r| r.fill.clone()).collect();
+            prop_assert!(rects.iter().all(|r| r.fits(200, 150)));
+            for found in faces {
+                let (x, y) = (found.x + found.w / 2.0, found.y + found.h / 2.0);
+                if (0.0..200.0).contains(&x) && (0.0..150.0).contains(&y) {
+                    let hides = |r: &&Rect| {
+                        (r.x as f32..(r.x + r.w) as f32).contains(&x)
+                            && (r.y as f32..(r.y + r.h) as f32).contains(&y)
+                    };
+                    prop_assert!(rects.iter().find(hides).is_some(), "the middle of {found:?} is bare");
+                }
+            }
+        }
     }
 }

@@ -69,8 +69,11 @@ mod tests {
 
     #[test]
     fn one_face_seen_at_two_scales_is_one_cluster() {
-        let clusters =
-            cluster(&[at(10.0, 10.0, 30.0, 0.4), at(8.0, 8.0, 34.0, 0.9), at(80.0, 10.0, 30.0, 0.3)]);
+        let clusters = cluster(&[
+            at(10.0, 10.0, 30.0, 0.4),
+            at(8.0, 8.0, 34.0, 0.9),
+            at(80.0, 10.0, 30.0, 0.3),
+        ]);
         assert_eq!(clusters.len(), 2);
         assert_eq!(clusters[0].0, [at(8.0, 8.0, 34.0, 0.9), at(10.0, 10.0, 30.0, 0.4)]);
     }
@@ -79,7 +82,10 @@ mod tests {
     fn boxes_snap_outwards_and_stay_in_the_picture() {
         let snap = |d: &Detection, p| snapped(d, p, 100, 50);
         assert_eq!(snap(&at(10.0, 10.0, 11.0, 1.0), 100), Some(Rect { x: 8, y: 8, w: 16, h: 16 }));
-        assert_eq!(snap(&at(90.0, 40.0, 20.0, 1.0), 160), Some(Rect { x: 84, y: 32, w: 16, h: 18 }));
+        assert_eq!(
+            snap(&at(90.0, 40.0, 20.0, 1.0), 160),
+            Some(Rect { x: 84, y: 32, w: 16, h: 18 })
+        );
         assert_eq!(snap(&at(-30.0, 0.0, 20.0, 1.0), 100), None);
     }
 

@@ -1,3 +1,55 @@
-//! The measuring commands: coverage, utility, cells.
+//! The measuring commands: how much of every face is covered, and the cells that training reads. They run the product's
+//! own code on any folder of the right shape and print a table, or JSON with `--json`.
 
-fn main() {}
+mod cells;
+mod coverage;
+mod voc;
+
+use std::path::PathBuf;
+
+use anyhow::Context;
+use clap::{Parser, Subcommand};
+use onnx::{CenterFace, Runtime, UltraFace};
+
+/// Measures detection and redaction on photos with annotated faces (Pascal VOC).
+#[derive(Parser)]
+#[command(after_help = "Examples:\n  \
+    evaluation coverage --voc ../shared/data/kaggle853-hires --json\n  \
+    evaluation cells --voc ../shared/data/kaggle853 --out cells.ndjson --draws 4")]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+    /// Folder with the assets that `celosia fetch` brought.
+    #[arg(long, global = true, default_value = ".celosia/assets", env = "CELOSIA_ASSETS")]
+    assets: PathBuf,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Coverage recall by size of face, and the redacted share of the picture.
+    Coverage(coverage::Options),
+    /// The cells of every annotated face, one JSON object a line.
+    Cells(cells::Options),
+}
+
+/// The detector as the fog runs it: two scales and a low threshold find nearly everything (design: privacy).
+fn detector(runtime: &Runtime, assets: &std::path::Path) -> anyhow::Result<CenterFace> {
+    let scales = privacy::DETECTOR_LONG_SIDES.to_vec();
+    let model = assets.join("centerface.onnx");
+    Ok(CenterFace::open(runtime, &model, scales, privacy::DETECTOR_THRESHOLD)?)
+}
+
+fn main() -> anyhow::Result<()> {
+    let arguments = Arguments::parse();
+    match arguments.command {
+        Command::Cells(options) => cells::run(&options),
+        Command::Coverage(options) => {
+            let runtime = Runtime::load(&arguments.assets.join("libonnxruntime.so"))
+                .context("run `celosia fetch` first")?;
+            let mut detector = detector(&runtime, &arguments.assets)?;
+            let auditor = arguments.assets.join("ultraface.onnx");
+            let mut auditor = UltraFace::open(&runtime, &auditor, privacy::AUDITOR_THRESHOLD)?;
+            coverage::run(&options, &mut detector, &mut auditor)
+        }
+    }
+}
