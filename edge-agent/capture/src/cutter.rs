@@ -193,3 +193,121 @@ impl Cutter {
         (Some(open.close(end, !unit.key)), Open::new(end, marks))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SECOND: i64 = 1_000_000_000;
+
+    fn unit(pts_ns: i64, key: bool) -> Unit {
+        Unit { pts_ns, duration_ns: Some(40_000_000), key, bytes: vec![0; 100] }
+    }
+
+    /// All clips of a stream of 25 pictures a second with a key frame each `group` pictures.
+    fn cut(cutter: &mut Cutter, pictures: i64, group: i64, first_ns: i64) -> Vec<Draft> {
+        let mut drafts = Vec::new();
+        for n in 0..pictures {
+            let unit = unit(first_ns + n * 40_000_000, n % group == 0);
+            drafts.extend(cutter.push(unit, false).unwrap());
+        }
+        drafts.extend(cutter.finish());
+        drafts
+    }
+
+    fn assert_touching(drafts: &[Draft]) {
+        assert_eq!(drafts.first().map(|d| d.interval.start_ns), Some(0));
+        for pair in drafts.windows(2) {
+            assert_eq!(pair[0].interval.end_ns, pair[1].interval.start_ns);
+        }
+        for draft in drafts {
+            assert!(draft.interval.length_ns() > 0 && draft.interval.length_ns() <= CLIP_NS_MAX);
+            let length = draft.interval.length_ns();
+            assert!(draft.units.iter().all(|u| (0..length).contains(&u.pts_ns)), "{draft:?}");
+        }
+    }
+
+    #[test]
+    fn clips_are_cut_at_key_frames_and_touch() {
+        // A stream that starts at 0.08 s, as MP4 with B-frames does: session time starts at 0 all the same.
+        let drafts = cut(&mut Cutter::new(10 * SECOND), 25 * 35, 50, 80_000_000);
+        assert_touching(&drafts);
+        let ends: Vec<i64> = drafts.iter().map(|d| d.interval.end_ns / SECOND).collect();
+        assert_eq!(ends, [10, 20, 30, 35]);
+        assert!(drafts.iter().all(|d| d.units[0].key && d.marks == Marks::default()));
+        assert_eq!(drafts.iter().map(|d| d.units.len()).sum::<usize>(), 25 * 35);
+    }
+
+    #[test]
+    fn a_stream_shorter_than_the_clip_length_is_one_clip() {
+        let drafts = cut(&mut Cutter::new(10 * SECOND), 25, 5, 0);
+        assert_eq!(drafts.len(), 1);
+        assert_eq!(drafts[0].interval, Interval { start_ns: 0, end_ns: SECOND });
+    }
+
+    #[test]
+    fn three_minutes_of_one_group_are_cut_and_marked() {
+        let drafts = cut(&mut Cutter::new(10 * SECOND), 25 * 180, i64::MAX, 0);
+        assert_touching(&drafts);
+        assert_eq!(drafts.len(), 3);
+        assert!(!drafts[0].marks.starts_inside_group && drafts[0].marks.ends_inside_group);
+        assert!(drafts[1].marks.starts_inside_group && drafts[2].marks.starts_inside_group);
+        let mut count = MarksCount::default();
+        drafts.iter().for_each(|d| count.add(d.marks));
+        assert_eq!(count.cut_inside_group, 2);
+    }
+
+    #[test]
+    fn a_clip_over_the_limit_is_cut_at_its_last_key_frame() {
+        let mut cutter = Cutter::new(60 * SECOND);
+        // Key frames each 7 s never fall on 60 s.
+        let drafts = cut(&mut cutter, 25 * 130, 175, 0);
+        assert_touching(&drafts);
+        assert!(drafts.iter().all(|d| d.units[0].key && !d.marks.ends_inside_group));
+        assert_eq!(drafts[0].interval.end_ns, 56 * SECOND);
+    }
+
+    #[test]
+    fn a_clip_over_the_byte_limit_is_cut() {
+        let mut cutter = Cutter { bytes_max: 1000, ..Cutter::new(10 * SECOND) };
+        let drafts = cut(&mut cutter, 100, 4, 0);
+        assert_touching(&drafts);
+        assert!(drafts.iter().all(|d| d.units.len() <= 10 && d.units[0].key));
+    }
+
+    #[test]
+    fn leading_pictures_of_an_open_group_are_left_out_and_counted() {
+        let mut cutter = Cutter::new(SECOND);
+        for n in 0..25 {
+            assert_eq!(cutter.push(unit(n * 40_000_000, n == 0), false), Ok(None));
+        }
+        // In decoding order: the key frame at 1.08 s, then two pictures that show before it.
+        assert!(cutter.push(unit(1_080_000_000, true), false).unwrap().is_some());
+        for pts in [SECOND, 1_040_000_000, 1_120_000_000] {
+            assert_eq!(cutter.push(unit(pts, false), false), Ok(None));
+        }
+        let last = cutter.finish().unwrap();
+        assert_eq!((last.units.len(), last.marks.leading_dropped), (2, 2));
+    }
+
+    #[test]
+    fn nothing_is_taken_before_the_first_key_frame() {
+        let mut cutter = Cutter::new(SECOND);
+        assert_eq!(cutter.push(unit(0, false), false), Ok(None));
+        assert_eq!(cutter.finish(), None);
+        assert_eq!(cutter.push(unit(5 * SECOND, true), false), Ok(None));
+        assert_eq!(cutter.finish().unwrap().interval.start_ns, 0);
+    }
+
+    #[test]
+    fn a_jump_of_picture_times_ends_the_session_and_keeps_what_was_taken() {
+        for by in [60 * SECOND, -5 * SECOND, i64::MAX / 2, i64::MIN / 2] {
+            let mut cutter = Cutter::new(10 * SECOND);
+            for n in 0..200 {
+                cutter.push(unit(n * 40_000_000, n == 0), false).unwrap();
+            }
+            assert!(cutter.push(unit(8 * SECOND + by, true), false).is_err());
+            assert_eq!(cutter.finish().unwrap().units.len(), 200);
+        }
+    }
+}
