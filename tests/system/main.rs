@@ -1,0 +1,4 @@
+//! One binary, a module per story.
+
+mod anonymise;
+mod structure;
