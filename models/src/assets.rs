@@ -194,9 +194,11 @@ impl Asset {
         if let Some(prepare) = &self.prepare {
             file = self.prepare(prepare, &file, scratch, scripts)?;
         }
-        let target = folder.join(&self.name);
         fs::create_dir_all(folder).map_err(|e| self.io(folder, e))?;
-        fs::copy(&file, &target).map(|_| ()).map_err(|e| self.io(&target, e))
+        // Copied beside and renamed: an interrupted copy must not look like a file of another digest.
+        let (part, target) = (folder.join(format!(".{}.part", self.name)), folder.join(&self.name));
+        fs::copy(&file, &part).map_err(|e| self.io(&part, e))?;
+        fs::rename(&part, &target).map_err(|e| self.io(&target, e))
     }
 
     fn unpack(&self, scratch: &Path, package: &Path) -> Result<(), AssetError> {

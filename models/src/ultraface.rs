@@ -39,7 +39,7 @@ pub fn windows(width: usize, height: usize) -> Vec<Window> {
 fn starts(side: usize, window: usize) -> Vec<usize> {
     let room = side.saturating_sub(window);
     let steps = room.div_ceil(window - window / 8);
-    (0..=steps).map(|i| if steps == 0 { 0 } else { room * i / steps }).collect()
+    (0..=steps).map(|i| (room * i).checked_div(steps).unwrap_or(0)).collect()
 }
 
 /// Every box over `threshold` in the window `from`, in pixels of the picture. Nothing when the tensors do not belong

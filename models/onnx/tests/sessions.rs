@@ -1,0 +1,114 @@
+//! Real networks behind the traits. Needs the assets folder that `celosia fetch` fills (environment variable
+//! `CELOSIA_ASSETS`, else `.celosia/assets` in the project); without it each test says so and ends.
+#![expect(clippy::print_stdout, clippy::unwrap_used, reason = "helpers of tests")]
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    sync::OnceLock,
+};
+
+use models::{CellInput, FaceDetector, Family, MaskClassifier, PixelView};
+use onnx::{CenterFace, LoadError, MaskCells, Runtime, UltraFace};
+
+const PROJECT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../..");
+
+fn assets() -> Option<PathBuf> {
+    let folder = std::env::var_os("CELOSIA_ASSETS")
+        .map_or_else(|| Path::new(PROJECT).join(".celosia/assets"), PathBuf::from);
+    if folder.join("libonnxruntime.so").exists() {
+        return Some(folder);
+    }
+    println!("SKIPPED: no ONNX Runtime in {}; run `celosia fetch` first", folder.display());
+    None
+}
+
+/// One environment per process: tests may share one when they run as threads.
+fn runtime(assets: &Path) -> &'static Runtime {
+    static RUNTIME: OnceLock<Runtime> = OnceLock::new();
+    RUNTIME.get_or_init(|| Runtime::load(&assets.join("libonnxruntime.so")).unwrap())
+}
+
+#[test]
+fn a_file_that_is_no_runtime_is_named() {
+    let folder = tempfile::tempdir().unwrap();
+    let library = folder.path().join("libonnxruntime.so");
+    fs::write(&library, b"not a library").unwrap();
+    let error = Runtime::load(&library).err().unwrap();
+    assert!(error.to_string().contains(library.to_str().unwrap()), "{error}");
+}
+
+#[test]
+fn a_corrupt_model_is_one_clear_error_that_names_the_file() {
+    let Some(assets) = assets() else { return };
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("centerface.onnx");
+    let whole = fs::read(assets.join("centerface.onnx")).unwrap();
+    for bytes in [&whole[..whole.len() / 2], &[], b"not a model"] {
+        fs::write(&path, bytes).unwrap();
+        let error = CenterFace::open(runtime(&assets), &path, vec![640], 0.3).err().unwrap();
+        assert!(matches!(error, LoadError::Model { .. }));
+        assert!(error.to_string().contains(path.to_str().unwrap()), "{error}");
+    }
+    fs::remove_file(&path).unwrap();
+    let error = CenterFace::open(runtime(&assets), &path, vec![640], 0.3).err().unwrap();
+    assert!(error.to_string().contains(path.to_str().unwrap()), "{error}");
+}
+
+#[test]
+fn detectors_of_two_families_find_nothing_in_a_flat_picture_of_any_size() {
+    let Some(assets) = assets() else { return };
+    let runtime = runtime(&assets);
+    let center = assets.join("centerface.onnx");
+    let mut center = CenterFace::open(runtime, &center, vec![320, 640], 0.3).unwrap();
+    let mut ultra = UltraFace::open(runtime, &assets.join("ultraface.onnx"), 0.6).unwrap();
+    assert_ne!(center.family(), ultra.family());
+    assert_eq!(center.family(), Family::CenterFace);
+    for (width, height) in [(1, 1), (33, 700), (1000, 600)] {
+        let grey = vec![127; width * height * 3];
+        let view = PixelView::new(width, height, &grey).unwrap();
+        assert_eq!(center.detect(view).unwrap(), [], "{width}x{height}");
+        assert_eq!(ultra.detect(view).unwrap(), [], "{width}x{height}");
+    }
+}
+
+#[test]
+fn the_committed_mask_model_answers_with_probabilities_for_any_cells() {
+    let Some(assets) = assets() else { return };
+    let weights = Path::new(PROJECT).join("models/weights/mask-8x2.onnx");
+    let mut model = MaskCells::open(runtime(&assets), &weights).unwrap();
+    assert_eq!((model.info().rows, model.info().cols), (8, 2));
+    // Skin above and a light blue cloth below, then skin all the way down.
+    let (skin, cloth) = ([190, 150, 130], [150, 190, 210]);
+    let masked: Vec<u8> = (0..16).flat_map(|cell| if cell < 8 { skin } else { cloth }).collect();
+    let bare: Vec<u8> = (0..16).flat_map(|_| skin).collect();
+    let extremes = [vec![0; 48], vec![255; 48]];
+    let faces: Vec<_> = [&masked, &bare, &extremes[0], &extremes[1]]
+        .into_iter()
+        .map(|cells| CellInput { cells, box_w: 60, box_h: 80 })
+        .collect();
+    let answers = model.classify(&faces).unwrap();
+    assert_eq!(answers.len(), 4);
+    assert!(answers[0].mask > answers[1].mask, "{answers:?}");
+    assert_eq!(model.classify(&[]).unwrap(), []);
+    let short = CellInput { cells: &[0; 47], box_w: 60, box_h: 80 };
+    assert!(model.classify(&[short]).is_err(), "cells of another grid");
+}
+
+#[test]
+fn a_description_of_another_model_is_refused() {
+    let Some(assets) = assets() else { return };
+    let folder = tempfile::tempdir().unwrap();
+    let weights = Path::new(PROJECT).join("models/weights");
+    let path = folder.path().join("mask-8x2.onnx");
+    fs::copy(weights.join("mask-8x2.onnx"), &path).unwrap();
+    let json = fs::read_to_string(weights.join("mask-8x2.json")).unwrap();
+    let digest = blake3_of(&path);
+    fs::write(path.with_extension("json"), json.replace(&digest, &"0".repeat(64))).unwrap();
+    let error = MaskCells::open(runtime(&assets), &path).err().unwrap();
+    assert!(matches!(error, LoadError::Info { .. }), "{error}");
+}
+
+fn blake3_of(path: &Path) -> String {
+    proto::Digest::of(&fs::read(path).unwrap()).to_string()
+}
