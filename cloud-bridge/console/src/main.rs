@@ -1,3 +1,0 @@
-//! Web console for city operators.
-
-fn main() {}

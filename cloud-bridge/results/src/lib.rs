@@ -1,1 +1,0 @@
-//! Results database: schema, migrations, queries.

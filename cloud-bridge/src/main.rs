@@ -1,3 +1,0 @@
-//! Outbox, forwarder, collector.
-
-fn main() {}

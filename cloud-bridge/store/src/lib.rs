@@ -1,1 +1,0 @@
-//! The object store as this system needs it: FrameStore and ResultStore.

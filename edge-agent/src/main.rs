@@ -1,3 +1,0 @@
-//! Camera gateway daemon: recorder, uploader, control.
-
-fn main() {}

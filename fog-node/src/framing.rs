@@ -1,0 +1,91 @@
+//! Owns the pipe between parent and worker: a `u32` length (big-endian) and a message, bulk bytes raw behind it.
+
+use std::io::{self, Read, Write};
+
+use proto::{
+    limits::MESSAGE_BYTES_MAX,
+    wire::{WireError, WorkerMessage, decode, encode},
+};
+
+/// Why nothing can be read or written.
+#[derive(Debug, thiserror::Error)]
+pub enum FramingError {
+    /// The other side is gone, or the pipe broke.
+    #[error("pipe: {0}")]
+    Pipe(#[from] io::Error),
+    /// Bytes that are no message.
+    #[error(transparent)]
+    Wire(#[from] WireError),
+    /// A length over its cap, refused before anything is allocated.
+    #[error("{0} bytes are over the limit")]
+    TooLong(u64),
+}
+
+/// Writes a message.
+///
+/// # Errors
+/// When the pipe is closed or the message is over the cap.
+pub fn write(out: &mut impl Write, message: &WorkerMessage) -> Result<(), FramingError> {
+    let bytes = encode(message)?;
+    let length = u32::try_from(bytes.len()).map_err(|_| WireError::TooLong(bytes.len()))?;
+    out.write_all(&length.to_be_bytes())?;
+    out.write_all(&bytes)?;
+    Ok(())
+}
+
+/// Reads a message; nothing at the orderly end of the pipe.
+///
+/// # Errors
+/// When the pipe breaks within a message, or the bytes are none.
+pub fn read(from: &mut impl Read) -> Result<Option<WorkerMessage>, FramingError> {
+    let mut length = [0; 4];
+    let first = from.read(&mut length)?;
+    if first == 0 {
+        return Ok(None);
+    }
+    if let Some(rest) = length.get_mut(first..) {
+        from.read_exact(rest)?;
+    }
+    let length = u32::from_be_bytes(length);
+    let bytes = read_bytes(from, u64::from(length), MESSAGE_BYTES_MAX as u64)?;
+    Ok(Some(decode(&bytes)?))
+}
+
+/// Reads exactly `length` raw bytes.
+///
+/// # Errors
+/// When `length` is over `max`, or the pipe ends first.
+pub fn read_bytes(from: &mut impl Read, length: u64, max: u64) -> Result<Vec<u8>, FramingError> {
+    if length > max {
+        return Err(FramingError::TooLong(length));
+    }
+    let mut bytes = vec![0; usize::try_from(length).map_err(|_| FramingError::TooLong(length))?];
+    from.read_exact(&mut bytes)?;
+    Ok(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn messages_follow_each_other_and_the_end_is_no_error() {
+        let mut pipe = Vec::new();
+        write(&mut pipe, &WorkerMessage::Ready).unwrap();
+        write(&mut pipe, &WorkerMessage::Frame { length: 3 }).unwrap();
+        let mut from = &pipe[..];
+        assert_eq!(read(&mut from).unwrap(), Some(WorkerMessage::Ready));
+        assert_eq!(read(&mut from).unwrap(), Some(WorkerMessage::Frame { length: 3 }));
+        assert_eq!(read(&mut from).unwrap(), None);
+    }
+
+    #[test]
+    fn a_cut_or_oversized_message_is_an_error() {
+        let mut pipe = Vec::new();
+        write(&mut pipe, &WorkerMessage::Ready).unwrap();
+        for cut in 1..pipe.len() {
+            assert!(read(&mut &pipe[..cut]).is_err(), "{cut}");
+        }
+        assert!(matches!(read(&mut &[255u8; 8][..]), Err(FramingError::TooLong(_))));
+    }
+}

@@ -1,1 +1,0 @@
-//! Bounded crash-safe queue of records on disk.
