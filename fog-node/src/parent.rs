@@ -65,6 +65,12 @@ impl Worker {
         worker.wait(deadline).map(|_| worker)
     }
 
+    /// The process id.
+    #[must_use]
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     /// Processes one clip whose bytes are verified. After an error the worker is gone and a new one must be started.
     ///
     /// # Errors

@@ -1,0 +1,152 @@
+//! A worker that crashes, hangs or speaks nonsense costs one attempt of one clip; the real one is closed in.
+
+use std::{path::PathBuf, process::Command, time::Duration};
+
+use fog_node::parent::{Worker, WorkerError};
+use proto::{
+    Clock, Digest, Interval, UtcTime,
+    envelope::{SealGrant, SealedFrame},
+    record::{ClipFailure, SlotOutcome},
+    signing::SigningKey,
+    time::ClockSource,
+    wire::{NoiseKey, Offer, WorkerMessage},
+};
+
+/// Long for a machine that is busy with other tests.
+const DEADLINE: Duration = Duration::from_secs(120);
+
+fn shell(script: &str) -> Command {
+    let mut command = Command::new("sh");
+    command.args(["-c", script]);
+    command
+}
+
+/// A shell script that says it is ready as a worker does, then goes on.
+fn ready_then(script: &str) -> Command {
+    let mut ready = Vec::new();
+    fog_node::framing::write(&mut ready, &WorkerMessage::Ready).unwrap();
+    let octal: String = ready.iter().map(|byte| format!("\\{byte:03o}")).collect();
+    shell(&format!("printf '{octal}'; {script}"))
+}
+
+fn offer(length: u64) -> Offer {
+    Offer {
+        clip: "town/cam-1/000102030405060708090a0b0c0d0e0f/0".parse().unwrap(),
+        digest: Digest::of(b""),
+        length,
+        attempt: 1,
+        noise_key: NoiseKey([3; 32]),
+        noise_epoch: 0,
+        interval: Interval { start_ns: 0, end_ns: 2_000_000_000 },
+        every_ns: 1_000_000_000,
+        captured_at: UtcTime::EPOCH,
+        clock: Clock { source: ClockSource::Unknown, uncertainty_ms: None },
+    }
+}
+
+fn process(command: Command, deadline: Duration) -> WorkerError {
+    let worker = Worker::start(command, DEADLINE).unwrap();
+    worker.process(offer(4), vec![0; 4], deadline).err().unwrap()
+}
+
+#[test]
+fn a_worker_that_aborts_is_a_crash_that_names_the_signal() {
+    let error = process(ready_then("head -c 8 >/dev/null; kill -ABRT $$"), DEADLINE);
+    assert!(
+        matches!(&error, WorkerError::Crashed { status, .. } if status.contains("SIGABRT")),
+        "{error}"
+    );
+}
+
+#[test]
+fn a_worker_that_hangs_is_killed_at_the_deadline() {
+    let error = process(ready_then("exec sleep 1000"), Duration::from_millis(200));
+    assert!(matches!(error, WorkerError::Deadline(_)), "{error}");
+}
+
+#[test]
+fn a_worker_that_speaks_nonsense_is_ended() {
+    let error = process(ready_then("printf 'this is no message'; exec sleep 1000"), DEADLINE);
+    assert!(matches!(error, WorkerError::Crashed { .. }), "{error}");
+}
+
+#[test]
+fn a_worker_that_never_gets_ready_is_told_at_once() {
+    let error = Worker::start(shell("exit 3"), DEADLINE).err().unwrap();
+    assert!(
+        matches!(&error, WorkerError::Crashed { status, .. } if status.contains('3')),
+        "{error}"
+    );
+}
+
+/// The real worker with a made-up site; nothing when the models are not there.
+fn real(folder: &std::path::Path) -> Option<(Command, SigningKey)> {
+    let root = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("..");
+    let assets = std::env::var_os("CELOSIA_ASSETS").map(PathBuf::from);
+    let assets = assets.unwrap_or_else(|| root.join(".celosia/assets"));
+    if !assets.join("centerface.onnx").exists() {
+        use std::io::Write;
+        let line = format!("SKIPPED: {} has no models; run `celosia fetch`\n", assets.display());
+        std::io::stderr().write_all(line.as_bytes()).ok();
+        return None;
+    }
+    let policy = privacy::Policy::named("default").unwrap().reference().digest;
+    let (root, seed) = (SigningKey::from_seed(&[1; 32]).unwrap(), [2; 32]);
+    let key = SigningKey::from_seed(&seed).unwrap();
+    let until: UtcTime = "2100-01-01T00:00:00Z".parse().unwrap();
+    let site = "town".parse().unwrap();
+    let grant = SealGrant::issue(&root, key.public(), site, UtcTime::EPOCH, until, vec![policy]);
+    std::fs::write(folder.join("seal.key"), "02".repeat(32)).unwrap();
+    std::fs::write(folder.join("grant.json"), serde_json::to_vec(&grant).unwrap()).unwrap();
+    let mut command = Command::new(env!("CARGO_BIN_EXE_fog-node"));
+    command.arg("worker").arg("--assets").arg(assets);
+    command.arg("--seal-key").arg(folder.join("seal.key"));
+    command.arg("--grant").arg(folder.join("grant.json"));
+    Some((command, root))
+}
+
+#[test]
+fn the_real_worker_has_no_sockets_no_core_and_no_onlookers() {
+    let folder = tempfile::tempdir().unwrap();
+    let Some((command, _)) = real(folder.path()) else { return };
+    let worker = Worker::start(command, DEADLINE).unwrap();
+    let status = std::fs::read_to_string(format!("/proc/{}/status", worker.id())).unwrap();
+    let has = |line: &str| status.lines().any(|l| l.split_whitespace().eq(line.split_whitespace()));
+    assert!(has("Seccomp: 2") && has("NoNewPrivs: 1"), "{status}");
+    let limits = std::fs::read_to_string(format!("/proc/{}/limits", worker.id())).unwrap();
+    let core = limits.lines().find(|line| line.starts_with("Max core file size")).unwrap();
+    assert!(core.split_whitespace().skip(4).take(2).eq(["0", "0"]), "{core}");
+    let sockets = std::fs::read_dir(format!("/proc/{}/fd", worker.id())).unwrap();
+    let open: Vec<_> =
+        sockets.flatten().filter_map(|fd| std::fs::read_link(fd.path()).ok()).collect();
+    assert!(!open.iter().any(|to| to.to_string_lossy().starts_with("socket:")), "{open:?}");
+}
+
+#[test]
+fn bytes_that_are_no_video_are_a_record_and_the_worker_goes_on() {
+    let folder = tempfile::tempdir().unwrap();
+    let Some((command, root)) = real(folder.path()) else { return };
+    let worker = Worker::start(command, DEADLINE).unwrap();
+    let (worker, output) = worker.process(offer(4), b"nope".to_vec(), DEADLINE).unwrap();
+    assert_eq!(output.record.failure, Some(ClipFailure::NotVideo));
+    assert_eq!(output.record.tally().undecodable, 2);
+    assert!(output.record.check().is_ok() && output.envelopes.is_empty());
+
+    let clip = folder.path().join("clip.mkv");
+    let line = format!(
+        "videotestsrc num-buffers=20 ! video/x-raw,width=320,height=240,framerate=10/1 ! x264enc ! \
+         h264parse ! matroskamux ! filesink location={}",
+        clip.display()
+    );
+    let made = Command::new("gst-launch-1.0").arg("-q").args(line.split_whitespace()).status();
+    assert!(made.unwrap().success());
+    let bytes = std::fs::read(clip).unwrap();
+    let (_, output) = worker.process(offer(bytes.len() as u64), bytes, DEADLINE).unwrap();
+    assert!(output.record.check().is_ok() && output.record.failure.is_none());
+    assert_eq!(output.envelopes.len(), 2);
+    for (slot, bytes) in output.record.slots.iter().zip(output.envelopes) {
+        let frame = SealedFrame::open(bytes, &root.public()).unwrap();
+        assert_eq!(slot.outcome, SlotOutcome::Frame(frame.digest()));
+        assert_eq!(frame.manifest().frame.slot, slot.slot);
+    }
+}
