@@ -1,5 +1,7 @@
 //! A worker that crashes, hangs or speaks nonsense costs one attempt of one clip; the real one is closed in.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on says where")]
+
 use std::{path::PathBuf, process::Command, time::Duration};
 
 use fog_node::parent::{Worker, WorkerError};
