@@ -196,7 +196,8 @@ def export(members, temperature, rows, path):
     model = to_onnx(lambda cells, log_box: probabilities(members, cells, log_box, temperature),
                     inputs=[("faces", rows, 2, 3), ("faces", 1)], model_name="mask_cells", opset=17)
     model = model if isinstance(model, onnx.ModelProto) else onnx.load(model)
-    for value, name in [(model.graph.input[0], "cells"), (model.graph.input[1], "log_box"), (model.graph.output[0], "probabilities")]:
+    values = [*model.graph.input, *model.graph.output]
+    for value, name in zip(values, ("cells", "log_box", "probabilities"), strict=True):
         old = value.name
         for node in model.graph.node:
             node.input[:] = [name if i == old else i for i in node.input]

@@ -217,10 +217,13 @@ fn parsebin(pipeline: &gst::Pipeline, queue: &gst::Element) -> Result<gst::Eleme
             unusable(bin, &name);
         }
     });
-    bin.connect_no_more_pads(move |bin| {
-        if !taken.load(Ordering::SeqCst) {
-            unusable(bin, "");
+    // parsebin does not say when it has shown its last pad, so a file of sound alone is told at its end.
+    bin.connect("drained", false, move |values| {
+        let bin = values.first().and_then(|v| v.get::<gst::Element>().ok());
+        if let (Some(bin), false) = (bin, taken.load(Ordering::SeqCst)) {
+            unusable(&bin, "");
         }
+        None
     });
     Ok(bin)
 }

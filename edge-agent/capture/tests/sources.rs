@@ -4,9 +4,7 @@
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use base::{Clock, Fault, Faulty, SystemClock};
-use capture::{
-    Capture, CaptureError, CaptureSettings, CaptureSource, CapturedClip, Pace, Pattern,
-};
+use capture::{Capture, CaptureError, CaptureSettings, CaptureSource, CapturedClip, Pace, Pattern};
 
 fn settings(seconds: u64) -> CaptureSettings {
     let clip_length = Duration::from_secs(seconds);
@@ -162,9 +160,9 @@ fn a_camera_that_is_not_there_is_unreachable_and_shows_no_credentials() {
 
 #[test]
 fn real_video_is_cut_without_losing_a_picture() {
-    let data = std::env::var_os("CELOSIA_DATA").map(PathBuf::from).unwrap_or_else(|| {
-        PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../../shared/data")
-    });
+    let data = std::env::var_os("CELOSIA_DATA")
+        .map(PathBuf::from)
+        .unwrap_or_else(|| PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../../shared/data"));
     for name in ["masks-on-and-off.mp4", "street-1080p.mp4"] {
         let path = data.join("video").join(name);
         if !path.exists() {

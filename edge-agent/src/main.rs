@@ -1,0 +1,3 @@
+//! Camera gateway daemon: recorder, uploader, control.
+
+fn main() {}

@@ -1,0 +1,1 @@
+//! Bounded crash-safe queue of records on disk.
