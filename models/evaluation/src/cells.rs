@@ -1,6 +1,7 @@
 //! Owns the export of training data: the cells of every annotated face, made by the product's own redaction.
 
 use std::{
+    collections::BTreeMap,
     fs::File,
     io::{BufWriter, Write},
     path::PathBuf,
@@ -9,18 +10,19 @@ use std::{
 use anyhow::Context;
 use models::{Detection, detector::Scripted};
 use privacy::{FrameMeta, Noise, Policy, RawFrame};
-use proto::{Clock, UtcTime, time::ClockSource};
+use proto::{Clock, UtcTime, manifest::Grid, time::ClockSource};
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use serde::Serialize;
 
-use crate::voc::{self, Class, Face};
+use crate::voc::{self, Face};
 
 #[derive(clap::Args)]
 pub(crate) struct Options {
-    /// Folder with `images/` and `annotations/` in Pascal VOC.
-    #[arg(long)]
-    voc: PathBuf,
+    /// Folder with `images/` and `annotations/` in Pascal VOC, and maybe `index.csv` with the group of near-duplicates
+    /// of each photo. May be given several times; photos of one name share a group.
+    #[arg(long, required = true)]
+    voc: Vec<PathBuf>,
     /// Redaction policy.
     #[arg(long, default_value = "default")]
     policy: String,
@@ -45,6 +47,7 @@ pub(crate) struct Options {
 #[derive(Serialize)]
 struct Row<'a> {
     stem: &'a str,
+    group: &'a str,
     class: u8,
     w: u32,
     h: u32,
@@ -70,7 +73,12 @@ pub(crate) fn meta() -> FrameMeta {
 
 pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
     let policy = Policy::named(&options.policy)?;
-    let photos = voc::read(&options.voc)?;
+    let mut groups = BTreeMap::new();
+    let mut photos = Vec::new();
+    for folder in &options.voc {
+        groups.extend(voc::groups(folder)?);
+        photos.extend(voc::read(folder)?);
+    }
     let mut random = ChaCha8Rng::seed_from_u64(options.seed);
     let out = File::create(&options.out).with_context(|| options.out.display().to_string())?;
     let mut out = BufWriter::new(out);
@@ -78,27 +86,16 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
     for photo in &photos {
         let bytes =
             std::fs::read(&photo.image).with_context(|| photo.image.display().to_string())?;
-        for face in &photo.faces {
-            if face.width().min(face.height()) < options.min_px {
-                continue;
-            }
+        let group = groups.get(&photo.stem).unwrap_or(&photo.stem);
+        let large = |face: &&Face| face.width().min(face.height()) >= options.min_px;
+        for face in photo.faces.iter().filter(large) {
             for _ in 0..options.draws {
-                // Each face alone: a neighbour that owns its pixels is rare, and the annotation does not rank them.
-                let raw = RawFrame::from_still(&bytes, meta())?;
-                let noise = Noise::new(random.random(), 0);
                 let found = jittered(face, options.jitter, &mut random);
-                let mut detector = Scripted::boxes(1, vec![found]);
-                let mut auditor = Scripted::boxes(2, vec![]);
-                let frame = privacy::anonymise(raw, &mut detector, &mut auditor, &policy, &noise)?;
-                let grids = frame.regions().iter().filter_map(|region| region.grid.as_ref());
-                for grid in grids {
-                    let class = match face.class {
-                        Class::Mask => 0,
-                        Class::NoMask => 1,
-                        Class::Incorrect => 2,
-                    };
+                let noise = Noise::new(random.random(), 0);
+                for grid in redacted(&bytes, found, &policy, &noise)? {
                     let (w, h) = (grid.rect.w, grid.rect.h);
-                    let row = Row { stem: &photo.stem, class, w, h, cells: &grid.cells };
+                    let (stem, class) = (photo.stem.as_str(), face.class as u8);
+                    let row = Row { stem, group, class, w, h, cells: &grid.cells };
                     writeln!(out, "{}", serde_json::to_string(&row)?)?;
                     rows += 1;
                 }
@@ -108,6 +105,20 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
     out.flush()?;
     eprintln!("{rows} rows of {} photos in {}", photos.len(), options.out.display());
     Ok(())
+}
+
+/// The cells of one face as the fog would draw them. Each face alone: a neighbour that owns some of its pixels is rare.
+fn redacted(
+    bytes: &[u8],
+    found: Detection,
+    policy: &Policy,
+    noise: &Noise,
+) -> anyhow::Result<Vec<Grid>> {
+    let raw = RawFrame::from_still(bytes, meta())?;
+    let mut detector = Scripted::boxes(1, vec![found]);
+    let mut auditor = Scripted::boxes(2, vec![]);
+    let frame = privacy::anonymise(raw, &mut detector, &mut auditor, policy, noise)?;
+    Ok(frame.regions().iter().filter_map(|region| region.grid.clone()).collect())
 }
 
 fn jittered(face: &Face, jitter: f32, random: &mut ChaCha8Rng) -> Detection {

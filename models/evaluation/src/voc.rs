@@ -1,6 +1,9 @@
 //! Owns the reading of a Pascal VOC folder: `images/` and `annotations/`, three class names.
 
-use std::path::{Path, PathBuf};
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+};
 
 use anyhow::{Context, bail};
 use serde::Deserialize;
@@ -24,12 +27,12 @@ impl Face {
     }
 }
 
-/// The three class names of the annotations.
+/// The three class names of the annotations, numbered as training reads them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Class {
-    Mask,
-    NoMask,
-    Incorrect,
+    Mask = 0,
+    NoMask = 1,
+    Incorrect = 2,
 }
 
 /// One annotated photo.
@@ -74,6 +77,22 @@ pub(crate) fn read(folder: &Path) -> anyhow::Result<Vec<Photo>> {
         bail!("{} holds no annotation (*.xml)", annotations.display());
     }
     paths.iter().map(|path| photo(folder, path)).collect()
+}
+
+/// The group of near-duplicates of each photo: columns `stem` and `dup_group` of `index.csv`; nothing without that file.
+pub(crate) fn groups(folder: &Path) -> anyhow::Result<BTreeMap<String, String>> {
+    let path = folder.join("index.csv");
+    if !path.exists() {
+        return Ok(BTreeMap::new());
+    }
+    let text = std::fs::read_to_string(&path).with_context(|| path.display().to_string())?;
+    let pairs = text.lines().skip(1).map(|line| {
+        let mut columns = line.split(',');
+        let pair = columns.next().zip(columns.next());
+        pair.map(|(stem, group)| (stem.to_owned(), group.to_owned()))
+            .with_context(|| format!("{}: {line:?} has no group", path.display()))
+    });
+    pairs.collect()
 }
 
 fn photo(folder: &Path, path: &Path) -> anyhow::Result<Photo> {
