@@ -102,6 +102,59 @@ pub trait MaskClassifier: Send {
     fn info(&self) -> &ClassifierInfo;
 }
 
+/// A twin without a network: calls a face masked when the lower half of its cells is darker than the upper one, or
+/// always fails. The in-memory and the faulty version in one, for tests of others.
+pub struct ShadeClassifier {
+    info: ClassifierInfo,
+    failing: bool,
+}
+
+impl ShadeClassifier {
+    /// For cells of `rows` by `cols`.
+    #[must_use]
+    pub fn new(rows: u8, cols: u8) -> Self {
+        let (name, policy) = ("shade".to_owned(), "default".to_owned());
+        let digest = Digest::of(name.as_bytes());
+        let info = ClassifierInfo { name, digest, rows, cols, policy, min_face_px: 0 };
+        Self { info, failing: false }
+    }
+
+    /// Always an error.
+    #[must_use]
+    pub fn failing(rows: u8, cols: u8) -> Self {
+        Self { failing: true, ..Self::new(rows, cols) }
+    }
+
+    fn answer(&self, face: &CellInput<'_>) -> Result<MaskProbabilities, ClassifyError> {
+        let ClassifierInfo { name, rows, cols, .. } = &self.info;
+        let (name, bytes) = (name.clone(), face.cells.len());
+        if bytes != usize::from(*rows) * usize::from(*cols) * 3 {
+            return Err(ClassifyError::Shape { name, rows: *rows, cols: *cols, bytes });
+        }
+        let (upper, lower) = face.cells.split_at(bytes / 2);
+        let sum = |half: &[u8]| half.iter().map(|value| u64::from(*value)).sum::<u64>();
+        let [mask, no_mask] = if sum(lower) < sum(upper) { [0.9, 0.05] } else { [0.05, 0.9] };
+        Ok(MaskProbabilities { mask, no_mask, incorrect: 0.05 })
+    }
+}
+
+impl MaskClassifier for ShadeClassifier {
+    fn classify(
+        &mut self,
+        faces: &[CellInput<'_>],
+    ) -> Result<Vec<MaskProbabilities>, ClassifyError> {
+        if self.failing {
+            let (name, message) = (self.info.name.clone(), "scripted".to_owned());
+            return Err(ClassifyError::Run { name, message });
+        }
+        faces.iter().map(|face| self.answer(face)).collect()
+    }
+
+    fn info(&self) -> &ClassifierInfo {
+        &self.info
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -112,5 +165,16 @@ mod tests {
         for wrong in [[0.5, 0.5, 0.5], [1.5, -0.5, 0.0], [f32::NAN, 0.5, 0.5]] {
             assert!(MaskProbabilities::new(wrong).is_none());
         }
+    }
+
+    #[test]
+    fn the_shade_twin_answers_by_the_lower_half_and_refuses_other_grids() {
+        let face = |cells| CellInput { cells, box_w: 9, box_h: 9 };
+        let mut twin = ShadeClassifier::new(2, 1);
+        let answers = twin.classify(&[face(&[9, 9, 9, 1, 1, 1]), face(&[1, 1, 1, 9, 9, 9])]);
+        let masks: Vec<f32> = answers.unwrap().iter().map(|answer| answer.mask).collect();
+        assert_eq!(masks, [0.9, 0.05]);
+        assert!(matches!(twin.classify(&[face(&[1; 3])]), Err(ClassifyError::Shape { .. })));
+        assert!(ShadeClassifier::failing(2, 1).classify(&[]).is_err());
     }
 }

@@ -8,6 +8,8 @@ pub mod detector;
 pub mod pixels;
 pub mod ultraface;
 
-pub use classifier::{CellInput, ClassifierInfo, MaskClassifier, MaskProbabilities};
+pub use classifier::{
+    CellInput, ClassifierInfo, MaskClassifier, MaskProbabilities, ShadeClassifier,
+};
 pub use detector::{DetectError, Detection, FaceDetector, Family};
 pub use pixels::PixelView;
