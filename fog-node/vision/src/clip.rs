@@ -23,7 +23,9 @@ pub enum ClipError {
     #[error("clip is not a video: {0}")]
     NotVideo(String),
     /// Pictures over the limit; nothing was decoded.
-    #[error("clip has pictures of {width}x{height}, the limit is {PICTURE_WIDTH_MAX}x{PICTURE_HEIGHT_MAX}")]
+    #[error(
+        "clip has pictures of {width}x{height}, the limit is {PICTURE_WIDTH_MAX}x{PICTURE_HEIGHT_MAX}"
+    )]
     PictureTooLarge {
         /// Width in pixels.
         width: i32,
@@ -147,7 +149,8 @@ impl Clip {
         let sample = self.sink.try_pull_preroll(WAIT);
         let sample = sample.ok_or_else(|| wrong("no picture at the slot"))?;
         let caps = sample.caps().ok_or_else(|| wrong("picture without caps"))?;
-        let info = gstreamer_video::VideoInfo::from_caps(caps).map_err(|e| wrong(&e.to_string()))?;
+        let info =
+            gstreamer_video::VideoInfo::from_caps(caps).map_err(|e| wrong(&e.to_string()))?;
         let buffer = sample.buffer().ok_or_else(|| wrong("sample without picture"))?;
         let map = buffer.map_readable().map_err(|e| wrong(&e.to_string()))?;
         let stride = info.stride().first().copied().and_then(|s| usize::try_from(s).ok());
@@ -165,7 +168,8 @@ const TOO_LARGE: &str = "celosia-picture-too-large";
 fn judge(message: &gst::Message) -> ClipError {
     match message.view() {
         gst::MessageView::Application(application) => {
-            let side = |name| application.structure().and_then(|s| s.get::<i32>(name).ok()).unwrap_or(0);
+            let side =
+                |name| application.structure().and_then(|s| s.get::<i32>(name).ok()).unwrap_or(0);
             ClipError::PictureTooLarge { width: side("width"), height: side("height") }
         }
         gst::MessageView::Error(error) => {
@@ -212,7 +216,8 @@ mod tests {
         let pipeline = gst::parse::launch(&line).unwrap();
         pipeline.set_state(gst::State::Playing).unwrap();
         let wanted = [gst::MessageType::Eos, gst::MessageType::Error];
-        let end = pipeline.bus().unwrap().timed_pop_filtered(gst::ClockTime::from_seconds(60), &wanted);
+        let end =
+            pipeline.bus().unwrap().timed_pop_filtered(gst::ClockTime::from_seconds(60), &wanted);
         assert!(matches!(end.unwrap().view(), gst::MessageView::Eos(_)));
         pipeline.set_state(gst::State::Null).unwrap();
         std::fs::read(path).unwrap()
@@ -222,7 +227,8 @@ mod tests {
     fn frames_of_different_times_differ_and_one_time_gives_one_frame() {
         let bytes = clip(320, 240, 3);
         let clip = Clip::open(&bytes).unwrap();
-        let all = |p: &Picture| (0..240).flat_map(|y| p.row(y, 0, 320).to_vec()).collect::<Vec<u8>>();
+        let all =
+            |p: &Picture| (0..240).flat_map(|y| p.row(y, 0, 320).to_vec()).collect::<Vec<u8>>();
         let early = all(&clip.frame_at(0).unwrap());
         let late = all(&clip.frame_at(2_000_000_000).unwrap());
         assert_ne!(early, late);
@@ -242,6 +248,9 @@ mod tests {
     fn pictures_over_the_limit_are_refused_before_decoding() {
         let bytes = clip(3856, 240, 1);
         let error = Clip::open(&bytes).err().unwrap();
-        assert!(matches!(error, ClipError::PictureTooLarge { width: 3856, height: 240 }), "{error}");
+        assert!(
+            matches!(error, ClipError::PictureTooLarge { width: 3856, height: 240 }),
+            "{error}"
+        );
     }
 }

@@ -23,7 +23,8 @@ impl Shutdown {
     pub fn listen() -> std::io::Result<Self> {
         use tokio::signal::unix::{SignalKind, signal};
         let shutdown = Self::default();
-        let (mut term, mut int) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+        let (mut term, mut int) =
+            (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
         let asked = shutdown.clone();
         drop(shutdown.tasks.spawn(async move {
             tokio::select! {
