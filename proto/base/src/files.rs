@@ -18,8 +18,7 @@ pub fn write_durable(path: &Path, bytes: &[u8]) -> io::Result<()> {
     name.push(".tmp");
     let temporary = folder.join(name);
     let mut options = File::options();
-    let mut file =
-        options.write(true).create(true).truncate(true).mode(0o600).open(&temporary)?;
+    let mut file = options.write(true).create(true).truncate(true).mode(0o600).open(&temporary)?;
     file.write_all(bytes)?;
     file.sync_all()?;
     std::fs::rename(&temporary, path)?;
@@ -44,7 +43,8 @@ pub struct FolderLock(#[expect(dead_code, reason = "the open file is the lock")]
 /// `WouldBlock` when another process holds it.
 pub fn lock_folder(folder: &Path) -> io::Result<FolderLock> {
     std::fs::create_dir_all(folder)?;
-    let file = File::options().create(true).truncate(false).write(true).open(folder.join("lock"))?;
+    let file =
+        File::options().create(true).truncate(false).write(true).open(folder.join("lock"))?;
     rustix::fs::flock(&file, rustix::fs::FlockOperation::NonBlockingLockExclusive)?;
     Ok(FolderLock(file))
 }
