@@ -48,6 +48,8 @@ pub(crate) struct Options {
 struct Row<'a> {
     stem: &'a str,
     group: &'a str,
+    /// Position in the photo: several draws of one face share it.
+    face: usize,
     class: u8,
     w: u32,
     h: u32,
@@ -87,15 +89,15 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
         let bytes =
             std::fs::read(&photo.image).with_context(|| photo.image.display().to_string())?;
         let group = groups.get(&photo.stem).unwrap_or(&photo.stem);
-        let large = |face: &&Face| face.width().min(face.height()) >= options.min_px;
-        for face in photo.faces.iter().filter(large) {
+        let large = |face: &Face| face.width().min(face.height()) >= options.min_px;
+        for (number, face) in photo.faces.iter().enumerate().filter(|(_, face)| large(face)) {
             for _ in 0..options.draws {
                 let found = jittered(face, options.jitter, &mut random);
                 let noise = Noise::new(random.random(), 0);
                 for grid in redacted(&bytes, found, &policy, &noise)? {
                     let (w, h) = (grid.rect.w, grid.rect.h);
                     let (stem, class) = (photo.stem.as_str(), face.class as u8);
-                    let row = Row { stem, group, class, w, h, cells: &grid.cells };
+                    let row = Row { stem, group, face: number, class, w, h, cells: &grid.cells };
                     writeln!(out, "{}", serde_json::to_string(&row)?)?;
                     rows += 1;
                 }

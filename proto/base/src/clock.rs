@@ -56,3 +56,26 @@ impl Clock for ManualClock {
         i64::try_from(self.now().as_micros()).unwrap_or(i64::MAX)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_manual_clock_moves_for_all_its_owners_and_only_when_it_is_told() {
+        let clock = ManualClock::default();
+        let other = clock.clone();
+        assert_eq!(other.now(), Duration::ZERO);
+        clock.advance(Duration::from_millis(1500));
+        assert_eq!((other.now(), other.utc_micros()), (Duration::from_millis(1500), 1_500_000));
+    }
+
+    #[test]
+    fn the_system_clock_never_goes_back_and_knows_the_century() {
+        let clock = SystemClock::default();
+        let before = clock.now();
+        assert!(clock.now() >= before);
+        let year_2020_micros = 1_577_836_800_000_000;
+        assert!(clock.utc_micros() > year_2020_micros);
+    }
+}

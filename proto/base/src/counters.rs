@@ -22,3 +22,19 @@ impl Counters {
         counters.iter().map(|(name, n)| ((*name).to_owned(), *n)).collect()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn counts_add_up_by_name_and_nothing_is_shown_that_was_not_counted() {
+        let counters = Counters::default();
+        assert!(counters.snapshot().is_empty());
+        counters.add("clips_total", 2);
+        counters.add("clips_total", 3);
+        counters.add("gaps_total", 1);
+        let expected = [("clips_total".to_owned(), 5), ("gaps_total".to_owned(), 1)];
+        assert_eq!(counters.snapshot(), BTreeMap::from(expected));
+    }
+}

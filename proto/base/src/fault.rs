@@ -36,10 +36,19 @@ const LONGEST_WAIT: Duration = Duration::from_secs(30);
 pub async fn retry<T, E: Faulty>(
     shutdown: &Shutdown,
     what: &'static str,
-    mut attempt: impl AsyncFnMut() -> Result<T, E>,
+    attempt: impl AsyncFnMut() -> Result<T, E>,
 ) -> Result<T, E> {
     let builder = ExponentialBuilder::default().with_min_delay(FIRST_WAIT).with_jitter();
-    let mut waits = builder.with_max_delay(LONGEST_WAIT).without_max_times().build();
+    let waits = builder.with_max_delay(LONGEST_WAIT).without_max_times().build();
+    retry_after(waits, shutdown, what, attempt).await
+}
+
+async fn retry_after<T, E: Faulty>(
+    mut waits: impl Iterator<Item = Duration>,
+    shutdown: &Shutdown,
+    what: &'static str,
+    mut attempt: impl AsyncFnMut() -> Result<T, E>,
+) -> Result<T, E> {
     loop {
         let error = match attempt().await {
             Ok(value) => return Ok(value),
@@ -51,5 +60,52 @@ pub async fn retry<T, E: Faulty>(
         if !shutdown.sleep(wait).await {
             return Err(error);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(Debug, PartialEq, thiserror::Error)]
+    #[error("{0:?}")]
+    struct Error(Fault);
+
+    impl Faulty for Error {
+        fn fault(&self) -> Fault {
+            self.0
+        }
+    }
+
+    #[tokio::test]
+    async fn only_a_transient_fault_is_tried_again() {
+        let shutdown = Shutdown::default();
+        let outcomes = [Err(Error(Fault::Transient)), Err(Error(Fault::Transient)), Ok(3)];
+        let mut outcomes = outcomes.into_iter();
+        let at_once = std::iter::repeat(Duration::ZERO);
+        let done = retry_after(at_once, &shutdown, "test", async || outcomes.next().unwrap()).await;
+        assert_eq!(done, Ok(3));
+        for fault in [Fault::Permanent, Fault::Corrupt, Fault::Misuse] {
+            let mut attempts = 0;
+            let attempt = async || {
+                attempts += 1;
+                Err::<(), _>(Error(fault))
+            };
+            assert_eq!(retry(&shutdown, "test", attempt).await, Err(Error(fault)));
+            assert_eq!(attempts, 1, "{fault:?} was tried again");
+        }
+    }
+
+    #[tokio::test]
+    async fn shutdown_ends_the_tries_with_the_last_error() {
+        let shutdown = Shutdown::default();
+        let mut attempts = 0;
+        let attempt = async || {
+            attempts += 1;
+            shutdown.request();
+            Err::<(), _>(Error(Fault::Transient))
+        };
+        assert_eq!(retry(&shutdown, "test", attempt).await, Err(Error(Fault::Transient)));
+        assert_eq!(attempts, 1);
     }
 }

@@ -19,4 +19,6 @@ pub mod exit {
     pub const CONFIG: u8 = 64;
     /// Something that was asked for is missing or failed.
     pub const FAILED: u8 = 1;
+    /// A signal came while the process was draining already: it did not wait for its tasks.
+    pub const STOPPED: u8 = 130;
 }

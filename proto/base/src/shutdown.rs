@@ -2,7 +2,10 @@
 
 use std::{future::Future, io::Read, time::Duration};
 
+use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+use crate::exit;
 
 /// Set to `stdin` by a supervisor that stops its children by closing their standard input.
 const PARENT_PIPE: &str = "CELOSIA_PARENT_PIPE";
@@ -15,26 +18,29 @@ pub struct Shutdown {
 }
 
 impl Shutdown {
-    /// A shutdown that SIGTERM, SIGINT and, where the supervisor says so, the end of standard input request. A second
-    /// signal exits at once.
+    /// A shutdown that SIGTERM, SIGINT and, where the supervisor says so, the end of standard input request. A signal
+    /// after the request exits at once with [`exit::STOPPED`].
     ///
     /// # Errors
     /// When signal handlers cannot be installed.
+    #[expect(clippy::disallowed_methods, reason = "draining must not wait for the signal task")]
     pub fn listen() -> std::io::Result<Self> {
-        use tokio::signal::unix::{SignalKind, signal};
         let shutdown = Self::default();
-        let (mut term, mut int) =
-            (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+        let mut term = signal(SignalKind::terminate())?;
+        let mut int = signal(SignalKind::interrupt())?;
         let asked = shutdown.clone();
-        drop(shutdown.tasks.spawn(async move {
-            tokio::select! {
-                biased;
-                () = asked.token.cancelled() => return,
-                _ = term.recv() => {},
-                _ = int.recv() => {},
+        drop(tokio::spawn(async move {
+            loop {
+                tokio::select! {
+                    _ = term.recv() => {},
+                    _ = int.recv() => {},
+                }
+                if asked.is_requested() {
+                    std::process::exit(exit::STOPPED.into());
+                }
+                tracing::info!("asked to stop, draining; another signal exits at once");
+                asked.request();
             }
-            tracing::info!("asked to stop, draining; a second signal exits at once");
-            asked.request();
         }));
         if std::env::var_os(PARENT_PIPE).is_some_and(|v| v == "stdin") {
             let asked = shutdown.clone();

@@ -6,6 +6,8 @@
 
 mod broker;
 mod memory;
+#[cfg(test)]
+mod tests;
 
 use std::sync::Arc;
 

@@ -4,22 +4,27 @@
 //! [`MESSAGE_BYTES_MAX`](proto::limits::MESSAGE_BYTES_MAX) and checked before anything is allocated, and that many
 //! bytes of `proto::wire`. Bulk bytes stand raw between messages; their length was agreed in a message.
 
+mod channel;
+mod error;
+#[cfg(test)]
+mod tests;
+
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
-use base::{Fault, Faulty, counters::Counters};
-use proto::{
-    Identity, Role,
-    limits::MESSAGE_BYTES_MAX,
-    wire::{self, WireError, WireMessage},
-};
+use base::counters::Counters;
+use proto::{Identity, Role, wire};
 use quinn::{
-    ConnectionError, Endpoint, ReadError, ReadExactError, VarInt, WriteError,
+    Endpoint, VarInt,
     crypto::rustls::{QuicClientConfig, QuicServerConfig},
 };
 use rustls_pki_types::CertificateDer;
 use tokio::task::JoinSet;
 
-use crate::tls::{Credentials, Refusal, SERVER_NAME, TlsError};
+use crate::tls::{Credentials, SERVER_NAME};
+
+pub use channel::Channel;
+pub use error::LinkError;
+use error::lost;
 
 /// A peer that says nothing for so long is gone: short enough that its clip's credit comes back soon.
 pub const IDLE_TIMEOUT: Duration = Duration::from_secs(15);
@@ -35,10 +40,6 @@ const HANDSHAKES_MAX: usize = 64;
 const DONE: VarInt = VarInt::from_u32(0);
 /// Close code towards a peer that may not connect.
 const REFUSED: VarInt = VarInt::from_u32(1);
-/// Close and reset code for bytes that are no message of the protocol.
-const BROKEN: VarInt = VarInt::from_u32(2);
-/// QUIC error codes from here on are TLS alerts (RFC 9001, section 4.8).
-const TLS_ALERTS: std::ops::Range<u64> = 0x100..0x200;
 
 /// The two protocols, each with its ALPN name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -55,125 +56,6 @@ impl Protocol {
             Self::Clip => wire::ALPN_CLIP,
             Self::Commit => wire::ALPN_COMMIT,
         }
-    }
-}
-
-/// Why a connection or a channel cannot be used.
-#[derive(Debug, thiserror::Error)]
-pub enum LinkError {
-    /// Our own credentials.
-    #[error(transparent)]
-    Tls(#[from] TlsError),
-    /// A socket cannot be had, or an address has no meaning.
-    #[error("address {address}: {source}")]
-    Address {
-        /// The address as given.
-        address: String,
-        /// Why.
-        source: std::io::Error,
-    },
-    /// TLS failed: unknown certificate authority, wrong name, other protocol.
-    #[error("handshake with {peer} failed: {why}; compare roots.pem and chain.pem of both sides")]
-    Handshake {
-        /// The other side.
-        peer: SocketAddr,
-        /// What TLS says.
-        why: String,
-    },
-    /// We refused the peer, whose chain verified.
-    #[error("refused {peer}: {refusal}")]
-    Refused {
-        /// The other side.
-        peer: SocketAddr,
-        /// Why.
-        refusal: Refusal,
-    },
-    /// The peer refused us.
-    #[error("{peer} refused us: {why}")]
-    RefusedByPeer {
-        /// The other side.
-        peer: SocketAddr,
-        /// What it says.
-        why: String,
-    },
-    /// The connection or channel ended, was lost, or never came to be.
-    #[error("connection with {peer} ended: {why}")]
-    Lost {
-        /// The other side.
-        peer: SocketAddr,
-        /// What happened.
-        why: String,
-    },
-    /// The peer sent nothing for too long in the middle of bulk bytes.
-    #[error("{peer} stalled for {} s", .after.as_secs())]
-    Stalled {
-        /// The other side.
-        peer: SocketAddr,
-        /// How long we waited.
-        after: Duration,
-    },
-    /// A message that is over its cap or does not decode.
-    #[error("message from or to {peer}: {source}")]
-    Message {
-        /// The other side.
-        peer: SocketAddr,
-        /// Why.
-        source: WireError,
-    },
-    /// A message that has no place here.
-    #[error("{peer} broke the protocol: {why}")]
-    Protocol {
-        /// The other side.
-        peer: SocketAddr,
-        /// What it did.
-        why: String,
-    },
-    /// Bulk bytes over the limit that the caller set.
-    #[error("{length} bytes from {peer} are over the limit of {limit}")]
-    TooLong {
-        /// The other side.
-        peer: SocketAddr,
-        /// What was announced.
-        length: u64,
-        /// The limit.
-        limit: u64,
-    },
-}
-
-impl Faulty for LinkError {
-    fn fault(&self) -> Fault {
-        match self {
-            Self::Tls(error) => error.fault(),
-            Self::Address { .. } | Self::Lost { .. } | Self::Stalled { .. } => Fault::Transient,
-            Self::Handshake { .. } | Self::Refused { .. } | Self::RefusedByPeer { .. } => {
-                Fault::Permanent
-            }
-            Self::Message { .. } | Self::Protocol { .. } | Self::TooLong { .. } => Fault::Corrupt,
-        }
-    }
-}
-
-fn lost(peer: SocketAddr, error: &ConnectionError) -> LinkError {
-    let why = error.to_string();
-    match error {
-        ConnectionError::TransportError(e) if TLS_ALERTS.contains(&u64::from(e.code)) => {
-            LinkError::Handshake { peer, why }
-        }
-        ConnectionError::ConnectionClosed(e) if TLS_ALERTS.contains(&u64::from(e.error_code)) => {
-            LinkError::Handshake { peer, why }
-        }
-        ConnectionError::ApplicationClosed(e) if e.error_code == REFUSED => {
-            let why = String::from_utf8_lossy(&e.reason).chars().take(200).collect();
-            LinkError::RefusedByPeer { peer, why }
-        }
-        ConnectionError::VersionMismatch => LinkError::Handshake { peer, why },
-        ConnectionError::TransportError(_)
-        | ConnectionError::ConnectionClosed(_)
-        | ConnectionError::ApplicationClosed(_)
-        | ConnectionError::Reset
-        | ConnectionError::TimedOut
-        | ConnectionError::LocallyClosed
-        | ConnectionError::CidsExhausted => LinkError::Lost { peer, why },
     }
 }
 
@@ -440,140 +322,5 @@ impl Peer {
     /// Resolves when the connection has ended, with the reason.
     pub async fn closed(&self) -> LinkError {
         lost(self.address(), &self.connection.closed().await)
-    }
-}
-
-/// Messages and raw bytes with one peer, in order.
-#[derive(Debug)]
-pub struct Channel {
-    identity: Identity,
-    peer: SocketAddr,
-    send: quinn::SendStream,
-    recv: quinn::RecvStream,
-}
-
-impl Channel {
-    /// Who is there.
-    #[must_use]
-    pub const fn identity(&self) -> &Identity {
-        &self.identity
-    }
-
-    /// From where the peer talked when the channel was opened.
-    #[must_use]
-    pub const fn peer(&self) -> SocketAddr {
-        self.peer
-    }
-
-    /// Sends a message; returns when QUIC has taken it.
-    ///
-    /// # Errors
-    /// When the message is over its cap or the channel is gone.
-    pub async fn send(&mut self, message: &impl WireMessage) -> Result<(), LinkError> {
-        let peer = self.peer;
-        let body = wire::encode(message).map_err(|source| LinkError::Message { peer, source })?;
-        let length = u32::try_from(body.len()).map_err(|_| self.too_long(body.len()))?;
-        self.send_bytes(&length.to_be_bytes()).await?;
-        self.send_bytes(&body).await
-    }
-
-    /// Receives a message. Dropped half way, the channel is of no more use.
-    ///
-    /// # Errors
-    /// When the channel ends or the bytes are no message.
-    pub async fn recv<M: WireMessage>(&mut self) -> Result<M, LinkError> {
-        let mut length = [0; 4];
-        self.fill(&mut length).await?;
-        let length = usize::try_from(u32::from_be_bytes(length)).unwrap_or(usize::MAX);
-        if length > MESSAGE_BYTES_MAX {
-            return Err(self.too_long(length));
-        }
-        let mut body = vec![0; length];
-        self.fill(&mut body).await?;
-        wire::decode(&body).map_err(|source| LinkError::Message { peer: self.peer, source })
-    }
-
-    /// Sends raw bytes whose length the peer knows.
-    ///
-    /// # Errors
-    /// When the channel is gone.
-    pub async fn send_bytes(&mut self, bytes: &[u8]) -> Result<(), LinkError> {
-        self.send.write_all(bytes).await.map_err(|error| match error {
-            WriteError::ConnectionLost(error) => lost(self.peer, &error),
-            WriteError::Stopped(_) | WriteError::ClosedStream | WriteError::ZeroRttRejected => {
-                LinkError::Lost { peer: self.peer, why: error.to_string() }
-            }
-        })
-    }
-
-    /// Receives exactly `length` raw bytes, if `length` is within `limit`.
-    ///
-    /// # Errors
-    /// [`LinkError::TooLong`] before anything is allocated; or the channel is gone.
-    pub async fn recv_bytes(&mut self, length: u64, limit: usize) -> Result<Vec<u8>, LinkError> {
-        let fits = usize::try_from(length).ok().filter(|length| *length <= limit);
-        let too_long = || {
-            let limit = u64::try_from(limit).unwrap_or(u64::MAX);
-            LinkError::TooLong { peer: self.peer, length, limit }
-        };
-        let mut bytes = vec![0; fits.ok_or_else(too_long)?];
-        self.fill(&mut bytes).await?;
-        Ok(bytes)
-    }
-
-    /// Receives up to `most` raw bytes, at least one.
-    pub(crate) async fn recv_some(&mut self, most: usize) -> Result<quinn::Chunk, LinkError> {
-        match self.recv.read_chunk(most, true).await {
-            Ok(Some(chunk)) => Ok(chunk),
-            Ok(None) => Err(self.ended()),
-            Err(error) => Err(self.read_failed(error)),
-        }
-    }
-
-    /// Says that nothing more will be sent, and waits until the peer has everything or is gone.
-    ///
-    /// # Errors
-    /// When the connection is gone before.
-    pub async fn finish(mut self) -> Result<(), LinkError> {
-        // An error means that it is finished already.
-        drop(self.send.finish());
-        match self.send.stopped().await {
-            Ok(_) | Err(quinn::StoppedError::ZeroRttRejected) => Ok(()),
-            Err(quinn::StoppedError::ConnectionLost(error)) => Err(lost(self.peer, &error)),
-        }
-    }
-
-    /// Resets both directions, for a peer that broke the protocol. Errors mean that they are closed already.
-    pub fn abort(mut self) {
-        drop(self.send.reset(BROKEN));
-        drop(self.recv.stop(BROKEN));
-    }
-
-    async fn fill(&mut self, bytes: &mut [u8]) -> Result<(), LinkError> {
-        match self.recv.read_exact(bytes).await {
-            Ok(()) => Ok(()),
-            Err(ReadExactError::FinishedEarly(_)) => Err(self.ended()),
-            Err(ReadExactError::ReadError(error)) => Err(self.read_failed(error)),
-        }
-    }
-
-    fn ended(&self) -> LinkError {
-        LinkError::Lost { peer: self.peer, why: "the channel was finished".into() }
-    }
-
-    fn read_failed(&self, error: ReadError) -> LinkError {
-        match error {
-            ReadError::ConnectionLost(error) => lost(self.peer, &error),
-            ReadError::Reset(_)
-            | ReadError::ClosedStream
-            | ReadError::IllegalOrderedRead
-            | ReadError::ZeroRttRejected => {
-                LinkError::Lost { peer: self.peer, why: error.to_string() }
-            }
-        }
-    }
-
-    fn too_long(&self, length: usize) -> LinkError {
-        LinkError::Message { peer: self.peer, source: WireError::TooLong(length) }
     }
 }

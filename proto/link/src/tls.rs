@@ -350,3 +350,49 @@ fn read_leaf(der: &[u8]) -> Result<(Identity, Serial), Refusal> {
         uri.parse().map_err(|e: proto::ids::IdError| Refusal::Identity(e.to_string()))?;
     Ok((identity, Serial::of(leaf.raw_serial())))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::TestSite;
+
+    #[test]
+    fn an_identity_is_read_from_the_certificate_and_nothing_else() {
+        let folder = tempfile::tempdir().unwrap();
+        let site = TestSite::new(folder.path(), "town");
+        let fog = site.credentials(Role::Fog, "fog-1");
+        assert_eq!(fog.identity(), &site.identity(Role::Fog, "fog-1"));
+        assert!(!format!("{fog:?}").contains("PRIVATE"));
+        assert!(matches!(Credentials::load(&site.broker()), Err(TlsError::Content { .. })));
+    }
+
+    #[test]
+    fn credentials_with_the_key_of_another_are_refused_at_start() {
+        let folder = tempfile::tempdir().unwrap();
+        let site = TestSite::new(folder.path(), "town");
+        let (a, b) = (site.enrol(Role::Edge, "a"), site.enrol(Role::Edge, "b"));
+        std::fs::copy(b.join(KEY), a.join(KEY)).unwrap();
+        assert!(matches!(Credentials::load(&a), Err(TlsError::Rejected { .. })));
+    }
+
+    #[test]
+    fn credentials_are_read_again_only_when_a_file_has_changed() {
+        let folder = tempfile::tempdir().unwrap();
+        let site = TestSite::new(folder.path(), "town");
+        let enrolled = site.enrol(Role::Edge, "a");
+        let credentials = Credentials::load(&enrolled).unwrap();
+        assert!(credentials.reload().unwrap().is_none());
+        std::fs::write(enrolled.join(REVOKED), "# none yet\n0A:0b\n").unwrap();
+        let fresh = credentials.reload().unwrap().unwrap();
+        assert!(fresh.revoked.contains(&Serial("a0b".into())));
+        std::fs::write(enrolled.join(REVOKED), "not a serial\n").unwrap();
+        assert!(fresh.reload().is_err(), "an unreadable revocation list must not mean: nobody");
+    }
+
+    #[test]
+    fn one_serial_has_one_spelling() {
+        assert_eq!(Serial::parse("00:0A:Bc"), Some(Serial::of(&[0, 0x0a, 0xbc])));
+        assert_eq!(Serial::parse("xyz"), None);
+        assert_eq!(Serial::parse(""), None);
+    }
+}

@@ -12,6 +12,8 @@
 
 mod drive;
 mod receive;
+#[cfg(test)]
+mod tests;
 mod upload;
 
 pub use drive::{Decision, ReceiveOutcome, ReceivedClip, Receiver, receive_clip, upload_clip};

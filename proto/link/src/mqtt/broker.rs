@@ -1,7 +1,7 @@
 //! Owns the connection with the MQTT broker: mutual TLS, last will, reconnects, and what is sent again after each.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, VecDeque},
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
@@ -9,7 +9,7 @@ use std::{
 use base::Shutdown;
 use proto::limits::PAYLOAD_BYTES_MAX;
 use rumqttc::{
-    Outgoing, TlsConfiguration, Transport,
+    TlsConfiguration, Transport,
     v5::{
         AsyncClient, Event, EventLoop, MqttOptions,
         mqttbytes::{
@@ -34,8 +34,12 @@ const PACKET_EXTRA_BYTES: u32 = 4096;
 /// First and longest waits between tries to connect: a broker that restarts is back within seconds.
 const FIRST_WAIT: Duration = Duration::from_millis(100);
 const LONGEST_WAIT: Duration = Duration::from_secs(10);
+/// Requests on their way to the event loop: everything that [`Broker::restate`] may say at once.
+const QUEUE_MAX: usize = OUTBOX_MESSAGES_MAX + 2 * TOPICS_MAX;
 /// How long the last messages may take after shutdown was asked for.
 const LAST_WORDS: Duration = Duration::from_secs(1);
+/// How often to look whether a service has said them.
+const LAST_WORDS_TICK: Duration = Duration::from_millis(50);
 
 /// How to reach the broker.
 #[derive(Debug, Clone)]
@@ -65,9 +69,33 @@ struct Shared {
     connected: bool,
     /// The newest retained document per topic; what is here and not on the broker is sent at the next connect.
     retained: BTreeMap<String, Message>,
+    /// Other messages that were published without a connection.
+    waiting: VecDeque<Message>,
+    /// Messages that this connection has taken and the broker has not acknowledged.
+    unacknowledged: usize,
     inboxes: Inboxes,
     /// After shutdown was asked for we said ourselves what the will would say.
     last_words: bool,
+}
+
+impl Shared {
+    /// Remembers what must be said at the next connect.
+    fn keep(&mut self, message: &Message) -> Result<(), BusError> {
+        let full = |limit| BusError::Full { topic: message.topic.clone(), limit };
+        if message.retain {
+            let known = self.retained.contains_key(&message.topic);
+            if !known && self.retained.len() >= TOPICS_MAX {
+                return Err(full(TOPICS_MAX));
+            }
+            self.retained.insert(message.topic.clone(), message.clone());
+        } else if !self.connected {
+            if self.waiting.len() >= OUTBOX_MESSAGES_MAX {
+                return Err(full(OUTBOX_MESSAGES_MAX));
+            }
+            self.waiting.push_back(message.clone());
+        }
+        Ok(())
+    }
 }
 
 pub(super) fn start(config: MqttConfig, shutdown: &Shutdown) -> Result<Arc<dyn Carrier>, BusError> {
@@ -93,7 +121,7 @@ pub(super) fn start(config: MqttConfig, shutdown: &Shutdown) -> Result<Arc<dyn C
             None,
         ));
     }
-    let (client, events) = AsyncClient::new(options, OUTBOX_MESSAGES_MAX);
+    let (client, events) = AsyncClient::new(options, QUEUE_MAX);
     let broker = Arc::new(Broker {
         client,
         shared: Mutex::new(Shared { last_words: config.last_will.is_none(), ..Shared::default() }),
@@ -117,24 +145,29 @@ impl Broker {
     fn queue(&self, message: Message) -> Result<(), BusError> {
         let Message { topic, payload, retain } = message;
         let queued = self.client.try_publish(topic.as_str(), QoS::AtLeastOnce, retain, payload);
-        queued.map_err(|_| BusError::Full { topic, limit: OUTBOX_MESSAGES_MAX })
+        queued.map_err(|_| BusError::Full { topic, limit: OUTBOX_MESSAGES_MAX })?;
+        self.with(|shared| shared.unacknowledged += 1);
+        Ok(())
     }
 
-    /// After each connect: filters and retained documents, whatever the broker remembers.
+    /// After each connect: filters, whatever the broker remembers, then retained documents, then what has waited. In
+    /// this order, so that nobody misses the answer to a question.
     fn restate(&self) {
-        let (filters, retained) = self.with(|shared| {
+        let (filters, messages) = self.with(|shared| {
             shared.connected = true;
-            let retained: Vec<_> = shared.retained.values().cloned().collect();
-            (shared.inboxes.filters(), retained)
+            shared.unacknowledged = 0;
+            let retained = shared.retained.values().cloned();
+            let messages: Vec<_> = retained.chain(shared.waiting.drain(..)).collect();
+            (shared.inboxes.filters(), messages)
         });
         for filter in filters {
             if self.client.try_subscribe(filter.as_str(), QoS::AtLeastOnce).is_err() {
                 tracing::error!(filter, "no room to subscribe again");
             }
         }
-        for message in retained {
+        for message in messages {
             if let Err(error) = self.queue(message) {
-                tracing::error!(%error, "no room for a retained document");
+                tracing::error!(%error, "no room for a message that waited");
             }
         }
     }
@@ -154,23 +187,12 @@ impl Broker {
 impl Carrier for Broker {
     fn publish(&self, message: Message) -> Result<(), BusError> {
         message.check()?;
-        if message.retain {
-            let send_now = self.with(|shared| {
-                let known = shared.retained.contains_key(&message.topic);
-                if !known && shared.retained.len() >= TOPICS_MAX {
-                    let topic = message.topic.clone();
-                    return Err(BusError::Full { topic, limit: TOPICS_MAX });
-                }
-                shared.retained.insert(message.topic.clone(), message.clone());
-                let is_will = self.will_topic.as_deref() == Some(message.topic.as_str());
-                shared.last_words |= is_will && self.shutdown.is_requested();
-                Ok(shared.connected)
-            })?;
-            if !send_now {
-                return Ok(());
-            }
-        }
-        self.queue(message)
+        let is_will = self.will_topic.as_deref() == Some(message.topic.as_str());
+        let connected = self.with(|shared| {
+            shared.last_words |= is_will && self.shutdown.is_requested();
+            shared.keep(&message).map(|()| shared.connected)
+        })?;
+        if connected { self.queue(message) } else { Ok(()) }
     }
 
     fn subscribe(&self, filter: &str) -> Result<mpsc::Receiver<Message>, BusError> {
@@ -222,6 +244,10 @@ fn on_event(broker: &Broker, event: Event) {
             broker.restate();
         }
         Event::Incoming(Packet::Publish(publish)) => broker.receive(&publish),
+        Event::Incoming(Packet::PubAck(_)) => broker.with(|shared| {
+            // Saturating: what an earlier connection took is acknowledged to this one.
+            shared.unacknowledged = shared.unacknowledged.saturating_sub(1);
+        }),
         Event::Incoming(Packet::Disconnect(why)) => {
             tracing::warn!(reason = ?why.reason_code, "the broker ends the connection");
         }
@@ -245,18 +271,19 @@ fn refresh(events: &mut EventLoop, credentials: &mut Credentials) {
     }
 }
 
-/// Sends what waits, and says goodbye once the service has published what the will would say.
+/// Sends what waits, and says goodbye once the service has published what the will would say and the broker has it.
+/// Only the broker closes: one that fails to write an acknowledgement to a closed socket forgets the goodbye behind it
+/// and publishes the will (Mosquitto before 2.0.22).
 async fn say_last_words(broker: &Broker, events: &mut EventLoop) {
     let mut said = false;
     loop {
-        if !said && broker.with(|shared| shared.last_words) {
-            // Queued behind everything else, and so sent last.
+        if !said && broker.with(|shared| shared.last_words && shared.unacknowledged == 0) {
             said = broker.client.try_disconnect().is_ok();
         }
-        let tick = tokio::time::timeout(Duration::from_millis(50), events.poll()).await;
-        match tick {
-            Ok(Ok(Event::Outgoing(Outgoing::Disconnect)) | Err(_)) => return,
+        match tokio::time::timeout(LAST_WORDS_TICK, events.poll()).await {
             Ok(Ok(event)) => on_event(broker, event),
+            Ok(Err(_)) => return,
+            // A service may speak only now.
             Err(_) => {}
         }
     }

@@ -87,6 +87,12 @@ impl Receiver {
         self.with(|state, now| state.expire(now));
     }
 
+    /// A clip that is being received elsewhere.
+    #[cfg(test)]
+    pub(super) fn hold_for_test(&self, key: &PrefixKey) -> Reception {
+        self.with(|state, now| state.begin(now, key)).unwrap()
+    }
+
     fn with<T>(&self, act: impl FnOnce(&mut ReceiveState, Duration) -> T) -> T {
         let now = self.clock.now();
         act(&mut self.state.lock().unwrap_or_else(PoisonError::into_inner), now)
