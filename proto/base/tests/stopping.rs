@@ -1,5 +1,7 @@
 //! How a real process stops: by one signal, by two, and by the end of its supervisor.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on says where")]
+
 use std::{
     io::{BufRead, BufReader},
     process::{Child, Command, Stdio},
