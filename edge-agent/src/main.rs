@@ -1,3 +1,113 @@
-//! Camera gateway daemon: recorder, uploader, control.
+//! The command line of the camera gateway.
 
-fn main() {}
+use std::{path::PathBuf, process::ExitCode};
+
+use anyhow::Context;
+use clap::Parser;
+use edge_agent::{
+    config::Config,
+    service::{self, End, StartError},
+};
+
+/// Records cameras, keeps clips encrypted until their receipt is verified, uploads them to a fog node.
+#[derive(Debug, Parser)]
+#[command(version, after_help = EXAMPLES)]
+struct Arguments {
+    /// The configuration, TOML. Relative paths in it count from its folder.
+    #[arg(long, value_name = "FILE")]
+    config: PathBuf,
+    /// Only read and check the configuration.
+    #[arg(long)]
+    check: bool,
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  edge-agent --config /etc/celosia/edge.toml
+  edge-agent --config edge.toml --check
+
+A configuration:
+  site = \"town\"
+  name = \"gw-1\"
+  credentials = \"pki/edge\"          # chain.pem, key.pem, roots.pem, receipt.pub
+  state = \"state\"
+  spool = \"spool\"
+  spool_bytes_max = 10000000000     # at least 268435456
+  spool_age_max = \"7d\"              # at most 30d
+  device_key = \"device.key\"         # made at first start
+  fogs = [\"127.0.0.1:4433\"]         # added to those that announce themselves over MQTT
+  broker = { host = \"localhost\", port = 8883 }
+
+  [[camera]]
+  id = \"door\"
+  source = \"rtsp://10.0.0.7/main\"   # or a file, /dev/video0, test:bars, test:ball, test:black
+  user = \"viewer\"
+  password_file = \"door.password\"
+  clip = \"10s\"                      # 1s to 60s
+  every = \"5s\"                      # one frame each 5s
+  schedule = { record = \"10s\", each = \"60s\" }   # without it: always
+
+  [[camera]]
+  id = \"archive\"
+  source = \"monday.mp4\"             # read once; `repeat = true` makes it a live-like camera
+  start = \"2026-11-23T08:00:00Z\"
+  pace = \"fast\"                     # or realtime
+
+Exit codes: 0 done, 1 something is missing or failed, 64 the configuration is wrong.";
+
+fn main() -> ExitCode {
+    let arguments = match Arguments::try_parse() {
+        Ok(arguments) => arguments,
+        Err(error) if error.use_stderr() => {
+            drop(error.print());
+            return ExitCode::from(base::exit::CONFIG);
+        }
+        Err(error) => {
+            drop(error.print());
+            return ExitCode::SUCCESS;
+        }
+    };
+    base::telemetry::init();
+    let config = match Config::load(&arguments.config) {
+        Ok(config) => config,
+        Err(error) => {
+            tracing::error!(%error, "configuration refused");
+            return ExitCode::from(base::exit::CONFIG);
+        }
+    };
+    if arguments.check {
+        return ExitCode::SUCCESS;
+    }
+    match serve(config) {
+        Ok(End::Done) => ExitCode::SUCCESS,
+        Ok(End::Missing(lines)) => {
+            lines.iter().for_each(|reason| tracing::error!(reason, "missing"));
+            ExitCode::from(base::exit::FAILED)
+        }
+        Err(error) => {
+            tracing::error!(error = format!("{error:#}"), "does not start");
+            let wrong_set_up = error.downcast_ref::<StartError>().is_some_and(|error| {
+                matches!(
+                    error,
+                    StartError::ReceiptKey { .. }
+                        | StartError::Credentials(_)
+                        | StartError::Identity { .. }
+                        | StartError::DeviceKey(_)
+                )
+            });
+            let code = if wrong_set_up { base::exit::CONFIG } else { base::exit::FAILED };
+            ExitCode::from(code)
+        }
+    }
+}
+
+fn serve(config: Config) -> anyhow::Result<End> {
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    let end = runtime.block_on(async {
+        let shutdown = base::Shutdown::listen().context("signal handlers")?;
+        Ok::<_, anyhow::Error>(service::run(config, shutdown).await?)
+    });
+    // A capture that hangs in a native library must not hold up the end.
+    runtime.shutdown_background();
+    end
+}

@@ -37,3 +37,9 @@ pub fn results(site: &SiteId, camera: &CameraId) -> String {
 pub fn every_status(site: &SiteId) -> String {
     format!("celosia/v1/{site}/+/status")
 }
+
+/// Filter for the addresses of every fog node of a site.
+#[must_use]
+pub fn every_endpoint(site: &SiteId) -> String {
+    format!("celosia/v1/{site}/+/endpoint")
+}

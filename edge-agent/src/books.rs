@@ -1,0 +1,125 @@
+//! Owns the durable part of the ledger: slots that left the spool, per camera, and which clip is leaving right now.
+//!
+//! A slot is counted and its record removed in two steps. The file names the record between them, so that a crash in
+//! the middle is finished at the next start and no slot is counted twice or not at all.
+
+use std::{
+    collections::BTreeMap,
+    io,
+    path::{Path, PathBuf},
+};
+
+use proto::{CameraId, record::Tally};
+use serde::{Deserialize, Serialize};
+
+/// Version of the file.
+const VERSION: u16 = 1;
+
+/// The file cannot be read or written.
+#[derive(Debug, thiserror::Error)]
+#[error("ledger {path}: {source}; restore it or move it away, then counts start at what is held")]
+pub struct BooksError {
+    path: PathBuf,
+    source: io::Error,
+}
+
+/// Slots of one camera that left the spool.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Settled {
+    /// In frames that are durable beyond the fog.
+    pub delivered: u64,
+    /// Not let out by privacy.
+    pub withheld: u64,
+    /// Not decodable.
+    pub undecodable: u64,
+    /// Removed by a quota.
+    pub dropped: u64,
+}
+
+impl Settled {
+    /// Counts a receipt.
+    pub fn receive(&mut self, tally: Tally) {
+        self.delivered += u64::from(tally.delivered);
+        self.withheld += u64::from(tally.withheld);
+        self.undecodable += u64::from(tally.undecodable);
+    }
+}
+
+/// A record that is counted already and on its way out.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Leaving {
+    /// The record.
+    pub name: String,
+    /// It stays for a while as undecodable, counted; else it is removed.
+    pub keep: bool,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Content {
+    version: u16,
+    cameras: BTreeMap<CameraId, Settled>,
+    leaving: Option<Leaving>,
+}
+
+/// The file and its content.
+#[derive(Debug)]
+pub struct Books {
+    path: PathBuf,
+    content: Content,
+}
+
+impl Books {
+    /// Opens the ledger of a state folder.
+    ///
+    /// # Errors
+    /// When the file is there and cannot be read, or is of another version.
+    pub fn open(state: &Path) -> Result<Self, BooksError> {
+        let path = state.join("ledger.json");
+        let error = |source| BooksError { path: path.clone(), source };
+        let content = match std::fs::read(&path) {
+            Ok(bytes) => serde_json::from_slice(&bytes).map_err(|e| error(e.into()))?,
+            Err(e) if e.kind() == io::ErrorKind::NotFound => {
+                Content { version: VERSION, cameras: BTreeMap::new(), leaving: None }
+            }
+            Err(e) => return Err(error(e)),
+        };
+        if content.version != VERSION {
+            let reason = format!("version {} is not {VERSION}", content.version);
+            return Err(error(io::Error::other(reason)));
+        }
+        Ok(Self { path, content })
+    }
+
+    /// What left the spool for a camera.
+    #[must_use]
+    pub fn settled(&self, camera: &CameraId) -> Settled {
+        self.content.cameras.get(camera).copied().unwrap_or_default()
+    }
+
+    /// The record that a crash left half way.
+    #[must_use]
+    pub fn leaving(&self) -> Option<&Leaving> {
+        self.content.leaving.as_ref()
+    }
+
+    /// Counts a record that is about to leave; durable on return. On an error nothing is counted.
+    ///
+    /// # Errors
+    /// What the disk says.
+    pub fn count(
+        &mut self,
+        camera: &CameraId,
+        leaving: Leaving,
+        count: impl FnOnce(&mut Settled),
+    ) -> Result<(), BooksError> {
+        let mut next = self.content.clone();
+        count(next.cameras.entry(camera.clone()).or_default());
+        next.leaving = Some(leaving);
+        let error = |source| BooksError { path: self.path.clone(), source };
+        let bytes = serde_json::to_vec(&next).map_err(|e| error(e.into()))?;
+        base::files::write_durable(&self.path, &bytes).map_err(error)?;
+        self.content = next;
+        Ok(())
+    }
+}
