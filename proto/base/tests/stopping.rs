@@ -1,5 +1,7 @@
 //! How a real process stops: by one signal, by two, and by the end of its supervisor.
 
+#![expect(clippy::unwrap_used, reason = "helpers of tests")]
+
 use std::{
     io::{BufRead, BufReader},
     process::{Child, Command, Stdio},
@@ -13,7 +15,8 @@ use rustix::process::{Pid, Signal, kill_process};
 const CHILD: &str = "CELOSIA_TEST_CHILD";
 const GRACE: Duration = Duration::from_secs(60);
 
-/// In a child: serves until it is told to stop; as `stubborn` it has a task that never ends. Elsewhere: nothing to do.
+/// In a child: serves until it is told to stop; as `stubborn` it has a task that never ends.
+/// Elsewhere: nothing to do.
 #[test]
 fn child() {
     let Some(kind) = std::env::var_os(CHILD) else { return };
