@@ -1,4 +1,5 @@
-//! Owns the reading of clocks. Decision code takes a [`Clock`] or a time as an argument; nothing else reads one.
+//! Owns the reading of clocks. Decision code takes a [`Clock`] or a time as an argument; nothing
+//! else reads one.
 
 use std::{
     sync::{Arc, Mutex, PoisonError},

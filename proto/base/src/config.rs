@@ -1,4 +1,5 @@
-//! Owns the loading of configuration: one TOML file per binary, unknown keys refused, errors that name file and line.
+//! Owns the loading of configuration: one TOML file per binary, unknown keys refused, errors that
+//! name file and line.
 
 use std::path::{Path, PathBuf};
 

@@ -1,11 +1,13 @@
-//! Owns counters: every error that no person sees ends in one of these, and every status carries them.
+//! Owns counters: every error that no person sees ends in one of these, and every status carries
+//! them.
 
 use std::{
     collections::BTreeMap,
     sync::{Mutex, PoisonError},
 };
 
-/// Counters of one process. Names end in `_total` and are constants, so their number is bounded by the code.
+/// Counters of one process. Names end in `_total` and are constants, so their number is bounded by
+/// the code.
 #[derive(Debug, Default)]
 pub struct Counters(Mutex<BTreeMap<&'static str, u64>>);
 

@@ -25,11 +25,13 @@ pub trait Faulty: std::error::Error {
     fn fault(&self) -> Fault;
 }
 
-/// First and longest waits between tries: a local peer comes back within a second, a WAN within minutes.
+/// First and longest waits between tries: a local peer comes back within a second, a WAN within
+/// minutes.
 const FIRST_WAIT: Duration = Duration::from_millis(100);
 const LONGEST_WAIT: Duration = Duration::from_secs(30);
 
-/// Tries until it works, a fault is not transient, or shutdown is requested (then the last error is returned).
+/// Tries until it works, a fault is not transient, or shutdown is requested (then the last error is
+/// returned).
 ///
 /// # Errors
 /// The first error that is not transient, or the last one before shutdown.

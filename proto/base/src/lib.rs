@@ -1,5 +1,5 @@
-//! What every service needs and nothing about video: clock, shutdown, faults and retry, configuration, durable files,
-//! counters, telemetry, the ready line.
+//! What every service needs and nothing about video: clock, shutdown, faults and retry,
+//! configuration, durable files, counters, telemetry, the ready line.
 
 pub mod clock;
 pub mod config;

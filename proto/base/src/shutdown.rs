@@ -18,8 +18,8 @@ pub struct Shutdown {
 }
 
 impl Shutdown {
-    /// A shutdown that SIGTERM, SIGINT and, where the supervisor says so, the end of standard input request. A signal
-    /// after the request exits at once with [`exit::STOPPED`].
+    /// A shutdown that SIGTERM, SIGINT and, where the supervisor says so, the end of standard input
+    /// request. A signal after the request exits at once with [`exit::STOPPED`].
     ///
     /// # Errors
     /// When signal handlers cannot be installed.
@@ -44,7 +44,8 @@ impl Shutdown {
         }));
         if std::env::var_os(PARENT_PIPE).is_some_and(|v| v == "stdin") {
             let asked = shutdown.clone();
-            // A thread of its own: a blocked read of standard input must not hold up the runtime's end.
+            // A thread of its own: a blocked read of standard input must not hold up the runtime's
+            // end.
             std::thread::Builder::new().name("parent".into()).spawn(move || {
                 let mut byte = [0];
                 while matches!(std::io::stdin().read(&mut byte), Ok(1..)) {}
@@ -85,7 +86,8 @@ impl Shutdown {
         }
     }
 
-    /// Waits for the end to be asked for, then for tasks to end; false when some did not within the grace period.
+    /// Waits for the end to be asked for, then for tasks to end; false when some did not within the
+    /// grace period.
     pub async fn drain(&self, grace: Duration) -> bool {
         self.requested().await;
         self.tasks.close();

@@ -4,7 +4,8 @@ use std::io::{IsTerminal, Write};
 
 use tracing_subscriber::EnvFilter;
 
-/// Logs to standard error: text, or JSON with `CELOSIA_LOG_FORMAT=json`; filter in `CELOSIA_LOG`, `info` by default.
+/// Logs to standard error: text, or JSON with `CELOSIA_LOG_FORMAT=json`; filter in `CELOSIA_LOG`,
+/// `info` by default.
 pub fn init() {
     let filter = EnvFilter::try_from_env("CELOSIA_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
     let colour = std::io::stderr().is_terminal();

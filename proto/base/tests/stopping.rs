@@ -1,6 +1,6 @@
 //! How a real process stops: by one signal, by two, and by the end of its supervisor.
 
-#![allow(clippy::unwrap_used, reason = "a test that cannot go on says where")]
+#![expect(clippy::unwrap_used, reason = "helpers of tests")]
 
 use std::{
     io::{BufRead, BufReader},
@@ -15,7 +15,8 @@ use rustix::process::{Pid, Signal, kill_process};
 const CHILD: &str = "CELOSIA_TEST_CHILD";
 const GRACE: Duration = Duration::from_secs(60);
 
-/// In a child: serves until it is told to stop; as `stubborn` it has a task that never ends. Elsewhere: nothing to do.
+/// In a child: serves until it is told to stop; as `stubborn` it has a task that never ends.
+/// Elsewhere: nothing to do.
 #[test]
 fn child() {
     let Some(kind) = std::env::var_os(CHILD) else { return };
