@@ -1,5 +1,7 @@
 //! The keeper against a disk in memory that fails and a process that dies at any write.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on says where")]
+
 use std::{path::Path, time::Duration};
 
 use edge_agent::{

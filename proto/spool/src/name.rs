@@ -73,7 +73,7 @@ mod tests {
         for text in ["", "a/b", "../x", "A", "a b", "a\0", "ü", "a\n", &long] {
             assert!(RecordName::new(text).is_err(), "{text:?} passed");
         }
-        for text in ["a", ".", "..", "a.tmp", "0-_.z", &long[..200]] {
+        for text in ["a", ".", "..", "a.tmp", "0-_.z", &"a".repeat(200)] {
             assert_eq!(RecordName::new(text).unwrap().as_str(), text);
         }
     }

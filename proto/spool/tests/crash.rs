@@ -1,5 +1,7 @@
 //! What a crash, a failing disk and a full disk leave behind: one named test each, every step of every operation.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on says where")]
+
 use std::{path::Path, sync::Arc};
 
 use base::{Fault, Faulty as _};
@@ -9,7 +11,7 @@ use spool::{
 };
 
 const ROOMY: Limits = Limits { bytes_max: 1 << 30, records_max: 1000 };
-const BODY: [u8; 70_000] = [1; 70_000];
+static BODY: [u8; 70_000] = [1; 70_000];
 
 fn name(text: &str) -> RecordName {
     RecordName::new(text).unwrap()

@@ -1,5 +1,7 @@
 //! Random histories of a spool, with faults and crashes, against a twin that is a map.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on says where")]
+
 use std::{collections::BTreeMap, path::Path, sync::Arc};
 
 use proptest::prelude::*;

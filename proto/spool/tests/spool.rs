@@ -1,5 +1,7 @@
 //! What a spool promises to its callers, on the real file system.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on says where")]
+
 use std::{fs, os::unix::fs::PermissionsExt, path::Path};
 
 use base::{Fault, Faulty as _};
