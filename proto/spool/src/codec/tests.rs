@@ -1,3 +1,5 @@
+//! Tests of the record format: golden bytes, hostile lengths, changed and cut records.
+
 use proptest::prelude::*;
 use ring::aead::{AES_256_GCM, UnboundKey};
 
