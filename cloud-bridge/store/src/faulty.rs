@@ -1,0 +1,129 @@
+//! Owns a store that fails when it is told to.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use async_trait::async_trait;
+use proto::{
+    envelope::{SealedFrame, SealedHead},
+    result::FrameResult,
+};
+
+use crate::{FrameReader, FrameWriter, Page, Put, ResultReader, ResultWriter, StoreError};
+
+/// How a [`Faulty`] store fails. Calls are counted from 0 when the plan is set.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Plan {
+    /// Not at all.
+    Sound,
+    /// It is away.
+    Away,
+    /// It refuses us.
+    Refusing,
+    /// The n-th call finds it away, later ones work.
+    AwayOnce(u64),
+    /// The n-th call does its work and the answer is lost; later ones work.
+    AnswerLost(u64),
+}
+
+/// Another store with a plan for failing. Clones share the plan.
+#[derive(Debug)]
+pub struct Faulty<S>(Arc<S>, Arc<Mutex<(Plan, u64)>>);
+
+impl<S> Clone for Faulty<S> {
+    fn clone(&self) -> Self {
+        Self(Arc::clone(&self.0), Arc::clone(&self.1))
+    }
+}
+
+impl<S> Faulty<S> {
+    /// Fails by plan, and otherwise is the other one.
+    #[must_use]
+    pub fn new(inner: Arc<S>, plan: Plan) -> Self {
+        Self(inner, Arc::new(Mutex::new((plan, 0))))
+    }
+
+    /// Changes the plan and counts from 0 again.
+    pub fn set_plan(&self, plan: Plan) {
+        *self.1.lock().unwrap_or_else(PoisonError::into_inner) = (plan, 0);
+    }
+
+    /// Calls since the plan was set.
+    #[must_use]
+    pub fn calls(&self) -> u64 {
+        self.1.lock().unwrap_or_else(PoisonError::into_inner).1
+    }
+
+    /// Before a call: its number, or the planned fault.
+    fn before(&self, action: &'static str, key: &str) -> Result<u64, StoreError> {
+        let mut state = self.1.lock().unwrap_or_else(PoisonError::into_inner);
+        let (plan, at) = *state;
+        state.1 += 1;
+        let why = "as planned".to_owned();
+        let key = key.to_owned();
+        match plan {
+            Plan::Away => Err(StoreError::Unavailable { action, key, why }),
+            Plan::AwayOnce(n) if n == at => Err(StoreError::Unavailable { action, key, why }),
+            Plan::Refusing => Err(StoreError::Refused { action, key, why }),
+            Plan::Sound | Plan::AwayOnce(_) | Plan::AnswerLost(_) => Ok(at),
+        }
+    }
+
+    /// After a call: whether its answer is lost.
+    fn after(&self, action: &'static str, key: &str, at: u64) -> Result<(), StoreError> {
+        let (plan, _) = *self.1.lock().unwrap_or_else(PoisonError::into_inner);
+        if plan == Plan::AnswerLost(at) {
+            let why = "the answer was lost, as planned".to_owned();
+            return Err(StoreError::Unavailable { action, key: key.to_owned(), why });
+        }
+        Ok(())
+    }
+}
+
+#[async_trait]
+impl<S: FrameWriter> FrameWriter for Faulty<S> {
+    async fn put_frame(&self, frame: &SealedFrame) -> Result<Put, StoreError> {
+        let key = proto::key::frame_key(frame.manifest());
+        let at = self.before("put", &key)?;
+        let done = self.0.put_frame(frame).await?;
+        self.after("put", &key, at).map(|()| done)
+    }
+}
+
+#[async_trait]
+impl<S: FrameReader> FrameReader for Faulty<S> {
+    async fn frame(&self, key: &str) -> Result<SealedFrame, StoreError> {
+        let at = self.before("get", key)?;
+        let done = self.0.frame(key).await?;
+        self.after("get", key, at).map(|()| done)
+    }
+
+    async fn head(&self, key: &str) -> Result<SealedHead, StoreError> {
+        let at = self.before("get", key)?;
+        let done = self.0.head(key).await?;
+        self.after("get", key, at).map(|()| done)
+    }
+}
+
+#[async_trait]
+impl<S: ResultWriter> ResultWriter for Faulty<S> {
+    async fn put_result(&self, result: &FrameResult) -> Result<Put, StoreError> {
+        let at = self.before("put", &result.image)?;
+        let done = self.0.put_result(result).await?;
+        self.after("put", &result.image, at).map(|()| done)
+    }
+}
+
+#[async_trait]
+impl<S: ResultReader> ResultReader for Faulty<S> {
+    async fn result(&self, key: &str) -> Result<FrameResult, StoreError> {
+        let at = self.before("get", key)?;
+        let done = self.0.result(key).await?;
+        self.after("get", key, at).map(|()| done)
+    }
+
+    async fn results(&self, prefix: &str, after: Option<&str>) -> Result<Page, StoreError> {
+        let at = self.before("list", prefix)?;
+        let done = self.0.results(prefix, after).await?;
+        self.after("list", prefix, at).map(|()| done)
+    }
+}
