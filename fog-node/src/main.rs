@@ -21,6 +21,8 @@ enum Command {
     /// Redacts one video file of at most 60 s and writes the sealed frames to a folder.
     #[command(after_help = "Example:\n  fog-node redact street.mp4 --out frames --every 5s")]
     Redact(redact::Options),
+    /// Prints the redaction policies of this build with their digests as JSON: what a site's grant names.
+    Policies,
 }
 
 fn main() -> ExitCode {
@@ -28,6 +30,7 @@ fn main() -> ExitCode {
     let done = match Arguments::parse().command {
         Command::Worker(options) => fog_node::worker::run(&options),
         Command::Redact(options) => redact::run(&options),
+        Command::Policies => print_policies(),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,
@@ -36,4 +39,11 @@ fn main() -> ExitCode {
             ExitCode::from(base::exit::FAILED)
         }
     }
+}
+
+#[expect(clippy::print_stdout, reason = "the answer of the command")]
+fn print_policies() -> anyhow::Result<()> {
+    let policies = privacy::Policy::ALL.map(|policy| policy.reference());
+    println!("{}", serde_json::to_string(&policies)?);
+    Ok(())
 }
