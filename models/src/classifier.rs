@@ -1,6 +1,6 @@
 //! Owns what a mask classifier is: it reads the cells of a manifest, never a picture.
 
-use proto::Digest;
+use proto::{Digest, result::FaceLabel};
 use serde::{Deserialize, Serialize};
 
 /// The cells of one face, as the manifest has them.
@@ -32,16 +32,22 @@ pub struct MaskProbabilities {
     pub no_mask: f32,
     /// A mask worn incorrectly.
     pub incorrect: f32,
+    /// No face at all: the detector was wrong.
+    pub not_a_face: f32,
 }
+
+/// Probability of no face from which on a box is called none: high, since a face that is dropped is an error that
+/// nobody sees.
+pub const NOT_A_FACE_MIN: f32 = 0.7;
 
 impl MaskProbabilities {
     /// From a network's output; nothing when the numbers are no distribution.
     #[must_use]
-    pub fn new([mask, no_mask, incorrect]: [f32; 3]) -> Option<Self> {
-        let all = [mask, no_mask, incorrect];
+    pub fn new([mask, no_mask, incorrect, not_a_face]: [f32; 4]) -> Option<Self> {
+        let all = [mask, no_mask, incorrect, not_a_face];
         let sane = all.iter().all(|p| (0.0..=1.0).contains(p));
         let sums = (all.iter().sum::<f32>() - 1.0).abs() < 1e-3;
-        (sane && sums).then_some(Self { mask, no_mask, incorrect })
+        (sane && sums).then_some(Self { mask, no_mask, incorrect, not_a_face })
     }
 }
 
@@ -61,6 +67,26 @@ pub struct ClassifierInfo {
     pub policy: String,
     /// Boxes whose shorter side is below this many pixels are `uncertain`.
     pub min_face_px: u32,
+}
+
+impl ClassifierInfo {
+    /// What is said of a face: nothing of one that is too small, else the likeliest of the three ways to wear a mask
+    /// unless there is most likely no face.
+    #[must_use]
+    pub fn label(&self, face: &CellInput<'_>, answer: &MaskProbabilities) -> FaceLabel {
+        let MaskProbabilities { mask, no_mask, incorrect, not_a_face } = *answer;
+        if face.box_w.min(face.box_h) < self.min_face_px {
+            FaceLabel::Uncertain
+        } else if not_a_face >= NOT_A_FACE_MIN {
+            FaceLabel::NotAFace
+        } else if mask >= no_mask && mask >= incorrect {
+            FaceLabel::Mask
+        } else if no_mask >= incorrect {
+            FaceLabel::NoMask
+        } else {
+            FaceLabel::Incorrect
+        }
+    }
 }
 
 /// Why there is no answer.
@@ -134,7 +160,7 @@ impl ShadeClassifier {
         let (upper, lower) = face.cells.split_at(bytes / 2);
         let sum = |half: &[u8]| half.iter().map(|value| u64::from(*value)).sum::<u64>();
         let [mask, no_mask] = if sum(lower) < sum(upper) { [0.9, 0.05] } else { [0.05, 0.9] };
-        Ok(MaskProbabilities { mask, no_mask, incorrect: 0.05 })
+        Ok(MaskProbabilities { mask, no_mask, incorrect: 0.05, not_a_face: 0.0 })
     }
 }
 
@@ -161,10 +187,26 @@ mod tests {
 
     #[test]
     fn numbers_that_are_no_distribution_are_refused() {
-        assert!(MaskProbabilities::new([0.5, 0.25, 0.25]).is_some());
-        for wrong in [[0.5, 0.5, 0.5], [1.5, -0.5, 0.0], [f32::NAN, 0.5, 0.5]] {
+        assert!(MaskProbabilities::new([0.5, 0.25, 0.25, 0.0]).is_some());
+        for wrong in [[0.5, 0.5, 0.5, 0.0], [1.5, -0.5, 0.0, 0.0], [f32::NAN, 0.5, 0.5, 0.0]] {
             assert!(MaskProbabilities::new(wrong).is_none());
         }
+    }
+
+    #[test]
+    fn the_label_is_the_likeliest_answer_unless_the_face_is_small_or_none() {
+        let info = ShadeClassifier::new(2, 1).info;
+        let info = ClassifierInfo { min_face_px: 16, ..info };
+        let label = |side, shares| {
+            let face = CellInput { cells: &[], box_w: side, box_h: 40 };
+            info.label(&face, &MaskProbabilities::new(shares).unwrap())
+        };
+        assert_eq!(label(16, [0.5, 0.3, 0.2, 0.0]), FaceLabel::Mask);
+        assert_eq!(label(16, [0.3, 0.5, 0.2, 0.0]), FaceLabel::NoMask);
+        assert_eq!(label(16, [0.2, 0.2, 0.3, 0.3]), FaceLabel::Incorrect);
+        assert_eq!(label(16, [0.1, 0.1, 0.1, 0.7]), FaceLabel::NotAFace);
+        assert_eq!(label(16, [0.1, 0.1, 0.2, 0.6]), FaceLabel::Incorrect);
+        assert_eq!(label(15, [0.5, 0.3, 0.2, 0.0]), FaceLabel::Uncertain);
     }
 
     #[test]

@@ -24,6 +24,8 @@ pub enum FaceLabel {
     Incorrect,
     /// Too small to say.
     Uncertain,
+    /// What the detector took for a face is none: in no count.
+    NotAFace,
 }
 
 /// Where the classifier ran.
@@ -53,6 +55,8 @@ pub struct FaceResult {
     pub no_mask: f32,
     /// Probability of a mask worn incorrectly, 0 to 1.
     pub incorrect: f32,
+    /// Probability that there is no face, 0 to 1; the four sum to 1.
+    pub not_a_face: f32,
     /// What is said of it.
     pub label: FaceLabel,
 }
@@ -94,7 +98,8 @@ pub struct FrameResult {
 }
 
 impl FrameResult {
-    /// Counts of mask, no mask, incorrect, uncertain among the counted faces, and the share without mask.
+    /// Counts of mask, no mask, incorrect, uncertain among the counted faces, and the share without mask. What is no
+    /// face is in none of them.
     #[must_use]
     pub fn count(faces: &[FaceResult]) -> ([u32; 4], Option<f64>) {
         let count = |label| {

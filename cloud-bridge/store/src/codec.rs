@@ -133,7 +133,7 @@ fn check_result(key: &str, result: &FrameResult) -> Result<(), StoreError> {
     }
     for face in &result.faces {
         let inside = face.rect.fits(result.width, result.height);
-        let shares = [face.mask, face.no_mask, face.incorrect];
+        let shares = [face.mask, face.no_mask, face.incorrect, face.not_a_face];
         if !inside || face.score_milli > 1000 || !shares.iter().all(|p| (0.0..=1.0).contains(p)) {
             return refuse("a face is out of bounds");
         }

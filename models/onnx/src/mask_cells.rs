@@ -10,7 +10,8 @@ use ort::session::Session;
 use crate::runtime::{LoadError, Runtime, run};
 
 /// The mask classifier: inputs `cells` float32 [n, rows, cols, 3] (0 to 255) and `log_box` float32 [n, 1]; output
-/// probabilities float32 [n, 3] in the order mask, no mask, incorrect, calibrated inside the graph.
+/// probabilities float32 [n, 4] in the order mask, no mask, incorrect, not a face (a model without the fourth says 0),
+/// calibrated inside the graph.
 pub struct MaskCells {
     session: Session,
     info: ClassifierInfo,
@@ -65,8 +66,9 @@ impl MaskClassifier for MaskCells {
         let boxes = faces.iter().map(CellInput::log_box).collect();
         let inputs = vec![(vec![faces.len(), rows, cols, 3], cells), (vec![faces.len(), 1], boxes)];
         let outputs = run(&mut self.session, inputs).map_err(|e| self.failed(e))?;
-        let rows = outputs.first().map(|values| values.as_chunks::<3>().0).unwrap_or_default();
-        let answers: Option<Vec<_>> = rows.iter().map(|row| MaskProbabilities::new(*row)).collect();
+        let values = outputs.first().map(Vec::as_slice).unwrap_or_default();
+        let answers: Option<Vec<_>> =
+            values.chunks(values.len().div_ceil(faces.len()).max(1)).map(answer).collect();
         match answers {
             Some(answers) if answers.len() == faces.len() => Ok(answers),
             _ => Err(self.failed("its output is no distribution for each face")),
@@ -75,5 +77,15 @@ impl MaskClassifier for MaskCells {
 
     fn info(&self) -> &ClassifierInfo {
         &self.info
+    }
+}
+
+fn answer(row: &[f32]) -> Option<MaskProbabilities> {
+    match *row {
+        [mask, no_mask, incorrect] => MaskProbabilities::new([mask, no_mask, incorrect, 0.0]),
+        [mask, no_mask, incorrect, none] => {
+            MaskProbabilities::new([mask, no_mask, incorrect, none])
+        }
+        _ => None,
     }
 }
