@@ -34,22 +34,24 @@ impl<'a> PixelView<'a> {
     pub fn planes(&self, from: Window, width: usize, height: usize, norm: Norm) -> Vec<f32> {
         let mut planes = vec![0.0; 3 * width * height];
         let (columns, rows) = (axis(from.x, from.w, width), axis(from.y, from.h, height));
-        let pixel = |x: usize, y: usize| self.bgr.get((y * self.width + x) * 3..).unwrap_or(&[]);
         let (red, rest) = planes.split_at_mut(width * height);
         let (green, blue) = rest.split_at_mut(width * height);
-        let mut out = red.iter_mut().zip(green).zip(blue);
+        let lines = [blue, green, red].map(|plane| plane.chunks_exact_mut(width.max(1)));
+        let [mut blue, mut green, mut red] = lines;
+        // Neighbouring output rows share input rows: each is scaled across once.
+        let mut low = Line::new(width);
+        let mut high = Line::new(width);
         for &(y0, y1, fy) in &rows {
-            for &(x0, x1, fx) in &columns {
-                let Some(((r, g), b)) = out.next() else { return planes };
-                let corners = [pixel(x0, y0), pixel(x1, y0), pixel(x0, y1), pixel(x1, y1)];
-                let weights = [(1.0 - fx) * (1.0 - fy), fx * (1.0 - fy), (1.0 - fx) * fy, fx * fy];
-                let mut sums = [0.0f32; 3];
-                for (corner, weight) in corners.into_iter().zip(weights) {
-                    for (sum, value) in sums.iter_mut().zip(corner) {
-                        *sum += weight * f32::from(*value);
-                    }
+            if high.row == Some(y0) {
+                std::mem::swap(&mut low, &mut high);
+            }
+            low.scale(self, y0, &columns);
+            high.scale(self, y1, &columns);
+            let out = [blue.next(), green.next(), red.next()];
+            for ((out, low), high) in out.into_iter().zip(&low.colours).zip(&high.colours) {
+                for ((out, low), high) in out.into_iter().flatten().zip(low).zip(high) {
+                    *out = (low + (high - low) * fy - norm.mean) / norm.scale;
                 }
-                [*b, *g, *r] = sums.map(|value| (value - norm.mean) / norm.scale);
             }
         }
         planes
@@ -73,6 +75,36 @@ pub struct Window {
     pub w: usize,
     /// Height.
     pub h: usize,
+}
+
+/// One row of the picture scaled across, one vector for each of blue, green, red.
+struct Line {
+    row: Option<usize>,
+    colours: [Vec<f32>; 3],
+}
+
+impl Line {
+    fn new(width: usize) -> Self {
+        Self { row: None, colours: [(); 3].map(|()| vec![0.0; width]) }
+    }
+
+    fn scale(&mut self, view: &PixelView<'_>, y: usize, columns: &[(usize, usize, f32)]) {
+        if self.row == Some(y) {
+            return;
+        }
+        self.row = Some(y);
+        let bytes = view.bgr.get(y * view.width * 3..).unwrap_or(&[]);
+        let pixels = bytes.as_chunks::<3>().0;
+        let [blue, green, red] = &mut self.colours;
+        let out = blue.iter_mut().zip(green).zip(red);
+        for (((b, g), r), &(x0, x1, fx)) in out.zip(columns) {
+            let (Some(left), Some(right)) = (pixels.get(x0), pixels.get(x1)) else { return };
+            for ((out, left), right) in [b, g, r].into_iter().zip(left).zip(right) {
+                let (left, right) = (f32::from(*left), f32::from(*right));
+                *out = left + (right - left) * fx;
+            }
+        }
+    }
 }
 
 /// How pixel values become network input.

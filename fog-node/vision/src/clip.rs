@@ -8,7 +8,7 @@ use gstreamer::prelude::*;
 use gstreamer_app::AppSink;
 use proto::limits::{PICTURE_HEIGHT_MAX, PICTURE_WIDTH_MAX};
 
-use crate::Picture;
+use crate::{Picture, disposable};
 
 /// Longest wait for one picture: a key frame group of 60 s of 4K decodes in less.
 const WAIT: gst::ClockTime = gst::ClockTime::from_seconds(20);
@@ -59,8 +59,7 @@ impl Clip {
         }
         gst::init().map_err(|e| ClipError::System(e.to_string()))?;
         let file = sealed(bytes).map_err(|e| ClipError::System(e.to_string()))?;
-        // max-threads: a worker is one process a core. The caps filter in front of the decoder refuses large pictures
-        // from the stream's headers.
+        // The caps filter in front of the decoder refuses large pictures from the stream's headers.
         let description = format!(
             "filesrc location=/proc/self/fd/{} ! parsebin ! \
              capsfilter name=headers ! decodebin name=decoder ! videoconvert n-threads=1 ! \
@@ -74,9 +73,22 @@ impl Clip {
         let sink = pipeline.by_name("sink").and_then(|e| e.downcast::<AppSink>().ok());
         let sink = sink.ok_or_else(|| ClipError::System("no appsink".to_owned()))?;
         let clip = Self { pipeline, sink, _file: file };
+        clip.one_decoder_thread()?;
         clip.refuse_large_pictures()?;
         clip.preroll()?;
         Ok(clip)
+    }
+
+    /// A worker is one process a core, and a decoder with several threads decodes ahead what nobody asked for.
+    fn one_decoder_thread(&self) -> Result<(), ClipError> {
+        let decoder = self.pipeline.by_name("decoder").and_then(|e| e.downcast::<gst::Bin>().ok());
+        let decoder = decoder.ok_or_else(|| ClipError::System("no decoder".to_owned()))?;
+        decoder.connect_deep_element_added(|_, _, element| {
+            if element.has_property_with_type("max-threads", i32::static_type()) {
+                element.set_property("max-threads", 1);
+            }
+        });
+        Ok(())
     }
 
     /// A probe on the compressed stream's caps: a picture over the limit ends the stream before the decoder sees it.
@@ -84,6 +96,7 @@ impl Clip {
         let headers = self.pipeline.by_name("headers");
         let pad = headers.and_then(|headers| headers.static_pad("sink"));
         let pad = pad.ok_or_else(|| ClipError::System("no caps filter".to_owned()))?;
+        disposable::drop_unneeded(&pad);
         pad.add_probe(gst::PadProbeType::EVENT_DOWNSTREAM, |pad, info| {
             let Some(gst::EventView::Caps(caps)) = info.event().map(|event| event.view()) else {
                 return gst::PadProbeReturn::Ok;
@@ -156,8 +169,10 @@ impl Clip {
         let stride = info.stride().first().copied().and_then(|s| usize::try_from(s).ok());
         let row = info.width() as usize * 3;
         let stride = stride.filter(|s| *s >= row).ok_or_else(|| wrong("picture with odd rows"))?;
-        let rows = map.as_slice().chunks(stride).take(info.height() as usize);
-        let bgr = rows.flat_map(|r| r.get(..row).unwrap_or_default()).copied().collect();
+        let mut bgr = Vec::with_capacity(row * info.height() as usize);
+        for line in map.as_slice().chunks(stride).take(info.height() as usize) {
+            bgr.extend_from_slice(line.get(..row).unwrap_or_default());
+        }
         Picture::new(info.width(), info.height(), bgr).map_err(|e| wrong(&e.to_string()))
     }
 }
@@ -206,12 +221,16 @@ mod tests {
 
     /// A clip of x264 from GStreamer's test source: `seconds` at 10 pictures a second.
     fn clip(width: u32, height: u32, seconds: u32) -> Vec<u8> {
+        encoded(width, height, seconds, "x264enc ! h264parse ! matroskamux")
+    }
+
+    fn encoded(width: u32, height: u32, seconds: u32, encoder: &str) -> Vec<u8> {
         let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("clip.mkv");
+        let path = folder.path().join("clip");
         let source = format!("videotestsrc num-buffers={} pattern=ball", seconds * 10);
         let caps = format!("video/x-raw,width={width},height={height},framerate=10/1");
         let location = format!("filesink location={}", path.display());
-        let line = format!("{source} ! {caps} ! x264enc ! h264parse ! matroskamux ! {location}");
+        let line = format!("{source} ! {caps} ! {encoder} ! {location}");
         gst::init().unwrap();
         let pipeline = gst::parse::launch(&line).unwrap();
         pipeline.set_state(gst::State::Playing).unwrap();
@@ -233,6 +252,28 @@ mod tests {
         let late = all(&clip.frame_at(2_000_000_000).unwrap());
         assert_ne!(early, late);
         assert_eq!(early, all(&clip.frame_at(0).unwrap()));
+    }
+
+    /// What is shown must not depend on what was skipped on the way: every picture of a stream with pictures that none
+    /// refers to, sought one by one, is the picture that decoding all of them in order gives.
+    #[test]
+    fn skipping_unneeded_pictures_changes_none_that_is_shown() {
+        let x264 = "x264enc bframes=3 b-pyramid=true key-int-max=40 speed-preset=veryfast";
+        for muxer in ["matroskamux", "mp4mux"] {
+            let bytes = encoded(320, 240, 6, &format!("{x264} ! h264parse ! {muxer}"));
+            let clip = Clip::open(&bytes).unwrap();
+            let whole = Clip::open(&bytes).unwrap();
+            whole.pipeline.set_state(gst::State::Playing).unwrap();
+            for number in 0..50u64 {
+                let sample = whole.sink.try_pull_sample(WAIT).unwrap();
+                let sought = clip.frame_at(number as i64 * 100_000_000).unwrap();
+                let map = sample.buffer().unwrap().map_readable().unwrap();
+                for y in 0..240 {
+                    let row = &map.as_slice()[y * 960..(y + 1) * 960];
+                    assert_eq!(sought.row(y as u32, 0, 320), row, "{muxer}: picture {number}");
+                }
+            }
+        }
     }
 
     #[test]

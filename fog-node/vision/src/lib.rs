@@ -2,6 +2,7 @@
 //! Imported by `privacy` alone.
 
 mod clip;
+mod disposable;
 mod picture;
 
 pub use clip::{Clip, ClipError};
