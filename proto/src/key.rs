@@ -6,6 +6,8 @@ use crate::{CameraId, Digest, Manifest, SiteId, UtcTime};
 pub const FRAMES: &str = "frames/v1/";
 /// First level of every result key.
 pub const RESULTS: &str = "results/v1/";
+/// First level of every key at which is written, among the results, why an object has none.
+pub const DEAD_LETTERS: &str = "dead-letters/v1/";
 
 fn hour(site: &SiteId, camera: &CameraId, at: UtcTime) -> String {
     let at = at.calendar();
@@ -43,6 +45,28 @@ pub fn results_prefix(frame_key: &str) -> Option<String> {
     Some(format!("{RESULTS}{stem}/"))
 }
 
+/// Where is written why the object at `key` has no result: `dead-letters/v1/{stem}.json`, and for what can be no frame
+/// key the digest of the key under `dead-letters/v1/other/`.
+#[must_use]
+pub fn dead_letter_key(key: &str) -> String {
+    let stem = key.strip_prefix(FRAMES).and_then(|rest| rest.strip_suffix(".jpg"));
+    let part = |part: &str| {
+        let plain = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-';
+        (1..=STEM_PART_BYTES_MAX).contains(&part.len()) && part.bytes().all(plain)
+    };
+    match stem {
+        Some(stem) if stem.split('/').count() == STEM_PARTS && stem.split('/').all(part) => {
+            format!("{DEAD_LETTERS}{stem}.json")
+        }
+        Some(_) | None => format!("{DEAD_LETTERS}other/{}.json", Digest::of(key.as_bytes())),
+    }
+}
+
+/// Parts of a stem: site, camera, year, month, day, hour, and the frame's own.
+const STEM_PARTS: usize = 7;
+/// Longest part of a stem: the frame's own, a session of 32 digits and two numbers of 20.
+const STEM_PART_BYTES_MAX: usize = 74;
+
 /// The prefix of all results of one camera and UTC hour.
 #[must_use]
 pub fn results_hour_prefix(site: &SiteId, camera: &CameraId, at: UtcTime) -> String {
@@ -69,5 +93,18 @@ mod tests {
             &clip.camera,
             manifest.captured_at
         )));
+    }
+
+    #[test]
+    fn a_dead_letter_lies_at_the_frames_stem_or_at_the_digest_of_a_key_that_is_none() {
+        let frame = frame_key(&example());
+        let letter = dead_letter_key(&frame);
+        assert_eq!(letter, frame.replace(FRAMES, DEAD_LETTERS).replace(".jpg", ".json"));
+        let longest = format!("{}-{}-{}", "0".repeat(32), u64::MAX, u64::MAX);
+        assert_eq!(longest.len(), STEM_PART_BYTES_MAX);
+        for other in ["", "frames/v1/../x.jpg", "frames/v1/a b.jpg", "x.jpg", "frames/v1/a/b.jpg"] {
+            let letter = dead_letter_key(other);
+            assert_eq!(letter, format!("{DEAD_LETTERS}other/{}.json", Digest::of(other.as_bytes())));
+        }
     }
 }

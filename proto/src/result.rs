@@ -97,6 +97,18 @@ pub struct FrameResult {
     pub share_without_mask: Option<f64>,
 }
 
+/// Why an object has no result, and never will by itself. Written once: the first reason stays.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DeadLetter {
+    /// [`RESULT_SCHEMA`].
+    pub schema: u16,
+    /// Key of the object.
+    pub key: String,
+    /// One line for a person.
+    pub reason: String,
+}
+
 impl FrameResult {
     /// Counts of mask, no mask, incorrect, uncertain among the counted faces, and the share without mask. What is no
     /// face is in none of them.
