@@ -29,6 +29,7 @@
 mod audit;
 mod drawing;
 mod frame;
+pub mod measure;
 mod noise;
 mod policy;
 mod redact;

@@ -25,7 +25,20 @@ pub fn redact(
     policy: &Policy,
     noise: &Noise,
 ) -> Result<RedactedFrame, Withheld> {
-    let (width, height) = (raw.picture.width(), raw.picture.height());
+    let regions = covered(&raw.picture, faces, policy, noise)?;
+    let family = detector.family();
+    let detector = ModelRef { name: detector.name().to_owned(), digest: detector.digest() };
+    Ok(RedactedFrame { raw, regions, detector, family })
+}
+
+/// The regions of these faces with their cells.
+pub(crate) fn covered(
+    raw: &Picture,
+    faces: &[Detection],
+    policy: &Policy,
+    noise: &Noise,
+) -> Result<Vec<Region>, Withheld> {
+    let (width, height) = (raw.width(), raw.height());
     #[expect(clippy::cast_precision_loss, reason = "picture sides are under 2^16")]
     let (w, h) = (width as f32, height as f32);
     if !faces.iter().all(|face| face.is_sane(w, h)) {
@@ -37,10 +50,8 @@ pub fn redact(
     if regions.len() > FACES_MAX {
         return Err(Withheld(WithheldReason::TooManyFaces));
     }
-    fill_cells(&raw.picture, &mut regions, policy, noise);
-    let family = detector.family();
-    let detector = ModelRef { name: detector.name().to_owned(), digest: detector.digest() };
-    Ok(RedactedFrame { raw, regions, detector, family })
+    fill_cells(raw, &mut regions, policy, noise);
+    Ok(regions)
 }
 
 /// The region of one face, its cells still empty; nothing when it lies outside the picture.

@@ -1,0 +1,61 @@
+//! Owns what measuring needs and the product does not: the cells of a face without a frame that leaves, and policies
+//! that have no name and that no grant can hold. Nothing here makes a frame that could be sealed.
+
+use models::Detection;
+use proto::manifest::Grid;
+
+use crate::{Noise, Policy, RawFrame, Withheld, redact::covered};
+
+/// Name of every policy that exists for a measurement only.
+pub const TRIAL: &str = "trial";
+
+impl Policy {
+    /// The default policy with another grid (rows, columns), noise scale and quantum, to be measured.
+    #[must_use]
+    pub fn trial(grid: (u8, u8), noise_scale: u8, quantum: u8) -> Self {
+        let default = Self::ALL.into_iter().next().unwrap_or_else(|| unreachable!("constant"));
+        Self { name: TRIAL, grid: Some(grid), noise_scale, quantum: quantum.max(1), ..default }
+    }
+
+    /// Rows and columns of cells over a face; absent under solid fill.
+    #[must_use]
+    pub const fn grid(&self) -> Option<(u8, u8)> {
+        self.grid
+    }
+}
+
+/// The grids that a manifest would hold for these faces, exactly as [`crate::redact`] fills them. The frame stays raw.
+///
+/// # Errors
+/// [`Withheld`] as [`crate::redact`].
+pub fn cells_of(
+    raw: &RawFrame,
+    faces: &[Detection],
+    policy: &Policy,
+    noise: &Noise,
+) -> Result<Vec<Grid>, Withheld> {
+    let regions = covered(&raw.picture, faces, policy, noise)?;
+    Ok(regions.into_iter().filter_map(|region| region.grid).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use models::detector::Scripted;
+
+    use super::*;
+    use crate::{anonymise, frame::test_frame};
+
+    #[test]
+    fn measured_cells_are_those_of_the_frame_that_leaves() {
+        let face = Detection { x: 40.0, y: 30.0, w: 48.0, h: 64.0, score: 0.9 };
+        let noise = Noise::new([3; 32], 7);
+        let policy = Policy::trial((6, 4), 5, 4);
+        let measured = cells_of(&test_frame(200, 150), &[face], &policy, &noise).unwrap();
+        let (mut detector, mut auditor) =
+            (Scripted::boxes(1, vec![face]), Scripted::boxes(2, vec![]));
+        let frame =
+            anonymise(test_frame(200, 150), &mut detector, &mut auditor, &policy, &noise).unwrap();
+        assert_eq!(Some(&measured[0]), frame.regions()[0].grid.as_ref());
+        assert_eq!(measured[0].cells.len(), 6 * 4 * 3);
+    }
+}
