@@ -5,7 +5,7 @@ use proto::{
     envelope::{EnvelopeError, SealedFrame, SealedHead},
     key,
     limits::{ENVELOPE_BYTES_MAX, FACES_MAX},
-    result::{FrameResult, RESULT_BYTES_MAX, RESULT_SCHEMA},
+    result::{DeadLetter, FrameResult, RESULT_BYTES_MAX, RESULT_SCHEMA},
     signing::PublicKey,
 };
 
@@ -106,6 +106,20 @@ pub(crate) fn write_result(result: &FrameResult) -> Result<(String, Vec<u8>), St
         return Err(StoreError::TooLarge { key, bytes_max: RESULT_BYTES_MAX });
     }
     Ok((key, bytes))
+}
+
+/// Longest reason of a dead letter, in characters; and of its key, which is whatever somebody put there.
+const LETTER_CHARS_MAX: usize = 2000;
+
+/// Key and bytes of a dead letter.
+pub(crate) fn write_dead_letter(key: &str, reason: &str) -> Result<(String, Vec<u8>), StoreError> {
+    let short = |text: &str| text.chars().take(LETTER_CHARS_MAX).collect();
+    let letter = DeadLetter { schema: RESULT_SCHEMA, key: short(key), reason: short(reason) };
+    let place = key::dead_letter_key(key);
+    match serde_json::to_vec(&letter) {
+        Ok(bytes) => Ok((place, bytes)),
+        Err(error) => Err(StoreError::NotResult { key: place, why: error.to_string() }),
+    }
 }
 
 /// The result at a key.

@@ -111,6 +111,12 @@ impl<S: ResultWriter> ResultWriter for Faulty<S> {
         let done = self.0.put_result(result).await?;
         self.after("put", &result.image, at).map(|()| done)
     }
+
+    async fn set_aside(&self, key: &str, reason: &str) -> Result<Put, StoreError> {
+        let at = self.before("put", key)?;
+        let done = self.0.set_aside(key, reason).await?;
+        self.after("put", key, at).map(|()| done)
+    }
 }
 
 #[async_trait]

@@ -17,7 +17,12 @@ mod codec;
 mod error;
 pub mod faulty;
 pub mod memory;
+pub mod s3;
 mod settings;
+#[cfg(any(test, feature = "testing"))]
+pub mod testing;
+#[cfg(test)]
+mod tests;
 
 use async_trait::async_trait;
 use proto::{
@@ -85,6 +90,13 @@ pub trait ResultWriter: Send + Sync {
     /// # Errors
     /// When the result does not hold together, or the store is away or refuses.
     async fn put_result(&self, result: &FrameResult) -> Result<Put, StoreError>;
+
+    /// Writes why the object at `key` has no result, at `proto::key::dead_letter_key`: once, so that the first reason
+    /// stays. Durable when this returns.
+    ///
+    /// # Errors
+    /// When the store is away or refuses.
+    async fn set_aside(&self, key: &str, reason: &str) -> Result<Put, StoreError>;
 }
 
 /// Reads results, checked against their key.

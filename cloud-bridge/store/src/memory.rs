@@ -124,6 +124,11 @@ impl ResultWriter for MemoryResults {
         let (key, bytes) = codec::write_result(result)?;
         Ok(self.objects.create(key, bytes))
     }
+
+    async fn set_aside(&self, key: &str, reason: &str) -> Result<Put, StoreError> {
+        let (key, bytes) = codec::write_dead_letter(key, reason)?;
+        Ok(self.objects.create(key, bytes))
+    }
 }
 
 #[async_trait]
