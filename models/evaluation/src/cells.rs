@@ -8,9 +8,9 @@ use std::{
 };
 
 use anyhow::Context;
-use models::{Detection, detector::Scripted};
+use models::Detection;
 use privacy::{FrameMeta, Noise, Policy, RawFrame};
-use proto::{Clock, UtcTime, manifest::Grid, time::ClockSource};
+use proto::{Clock, UtcTime, time::ClockSource};
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use serde::Serialize;
@@ -88,13 +88,14 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
     for photo in &photos {
         let bytes =
             std::fs::read(&photo.image).with_context(|| photo.image.display().to_string())?;
+        let frame = RawFrame::from_still(&bytes, meta())?;
         let group = groups.get(&photo.stem).unwrap_or(&photo.stem);
         let large = |face: &Face| face.width().min(face.height()) >= options.min_px;
         for (number, face) in photo.faces.iter().enumerate().filter(|(_, face)| large(face)) {
             for _ in 0..options.draws {
                 let found = jittered(face, options.jitter, &mut random);
                 let noise = Noise::new(random.random(), 0);
-                for grid in redacted(&bytes, found, &policy, &noise)? {
+                if let Some(grid) = crate::still::cells(&frame, found, &policy, &noise)? {
                     let (w, h) = (grid.rect.w, grid.rect.h);
                     let (stem, class) = (photo.stem.as_str(), face.class as u8);
                     let row = Row { stem, group, face: number, class, w, h, cells: &grid.cells };
@@ -109,21 +110,7 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// The cells of one face as the fog would draw them. Each face alone: a neighbour that owns some of its pixels is rare.
-fn redacted(
-    bytes: &[u8],
-    found: Detection,
-    policy: &Policy,
-    noise: &Noise,
-) -> anyhow::Result<Vec<Grid>> {
-    let raw = RawFrame::from_still(bytes, meta())?;
-    let mut detector = Scripted::boxes(1, vec![found]);
-    let mut auditor = Scripted::boxes(2, vec![]);
-    let frame = privacy::anonymise(raw, &mut detector, &mut auditor, policy, noise)?;
-    Ok(frame.regions().iter().filter_map(|region| region.grid.clone()).collect())
-}
-
-fn jittered(face: &Face, jitter: f32, random: &mut ChaCha8Rng) -> Detection {
+pub(crate) fn jittered(face: &Face, jitter: f32, random: &mut ChaCha8Rng) -> Detection {
     let mut moved = |size: f32| random.random_range(-jitter..=jitter) * size;
     let (w, h) = (face.width(), face.height());
     let [x0, y0, x1, y1] = face.corners;

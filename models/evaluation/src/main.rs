@@ -1,8 +1,15 @@
-//! The measuring commands: how much of every face is covered, and the cells that training reads. They run the product's
-//! own code on any folder of the right shape and print a table, or JSON with `--json`.
+//! The measuring commands: how much of every face is covered, what the mask classifier still sees, and the cells that
+//! training reads. They run the product's own code on any folder of the right shape and print a table, or JSON with
+//! `--json`.
 
 mod cells;
+mod choice;
 mod coverage;
+mod end_to_end;
+mod plot;
+mod score;
+mod still;
+mod utility;
 mod voc;
 
 use std::path::PathBuf;
@@ -15,6 +22,7 @@ use onnx::{CenterFace, Runtime, UltraFace};
 #[derive(Parser)]
 #[command(after_help = "Examples:\n  \
     evaluation coverage --voc ../shared/data/kaggle853-hires --json\n  \
+    evaluation utility --voc ../shared/data/kaggle853 --json\n  \
     evaluation cells --voc ../shared/data/kaggle853 --out cells.ndjson --draws 4")]
 struct Arguments {
     #[command(subcommand)]
@@ -28,6 +36,8 @@ struct Arguments {
 enum Command {
     /// Coverage recall by size of face, and the redacted share of the picture.
     Coverage(coverage::Options),
+    /// F1 of the shipped mask classifier on redacted faces, its calibration, and counts on whole photos.
+    Utility(utility::Options),
     /// The cells of every annotated face, one JSON object a line.
     Cells(cells::Options),
 }
@@ -39,17 +49,31 @@ fn detector(runtime: &Runtime, assets: &std::path::Path) -> anyhow::Result<Cente
     Ok(CenterFace::open(runtime, &model, scales, privacy::DETECTOR_THRESHOLD)?)
 }
 
+fn auditor(runtime: &Runtime, assets: &std::path::Path) -> anyhow::Result<UltraFace> {
+    let model = assets.join("ultraface.onnx");
+    Ok(UltraFace::open(runtime, &model, privacy::AUDITOR_THRESHOLD)?)
+}
+
 fn main() -> anyhow::Result<()> {
-    let arguments = Arguments::parse();
-    match arguments.command {
+    let Arguments { command, assets } = Arguments::parse();
+    let runtime = || {
+        let library = assets.join("libonnxruntime.so");
+        Runtime::load(&library).context("run `celosia fetch` first")
+    };
+    match command {
         Command::Cells(options) => cells::run(&options),
         Command::Coverage(options) => {
-            let runtime = Runtime::load(&arguments.assets.join("libonnxruntime.so"))
-                .context("run `celosia fetch` first")?;
-            let mut detector = detector(&runtime, &arguments.assets)?;
-            let auditor = arguments.assets.join("ultraface.onnx");
-            let mut auditor = UltraFace::open(&runtime, &auditor, privacy::AUDITOR_THRESHOLD)?;
+            let runtime = runtime()?;
+            let mut detector = detector(&runtime, &assets)?;
+            let mut auditor = auditor(&runtime, &assets)?;
             coverage::run(&options, &mut detector, &mut auditor)
+        }
+        Command::Utility(options) => {
+            let runtime = runtime()?;
+            let mut detector = detector(&runtime, &assets)?;
+            let mut auditor = auditor(&runtime, &assets)?;
+            let mut pipeline = utility::Pipeline { detector: &mut detector, auditor: &mut auditor };
+            utility::run(&options, &runtime, &mut pipeline)
         }
     }
 }

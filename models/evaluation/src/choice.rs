@@ -1,0 +1,58 @@
+//! Owns the choice of what is measured: a policy by name, or a trial grid with its noise.
+
+use anyhow::{Context, bail};
+use privacy::Policy;
+
+/// Which redaction is measured.
+#[derive(clap::Args, Debug, Clone)]
+pub(crate) struct Choice {
+    /// Redaction policy by name.
+    #[arg(long, default_value = "default", conflicts_with = "grid")]
+    pub policy: String,
+    /// Another grid than a policy's, as rows x columns, such as 8x2.
+    #[arg(long, value_parser = grid)]
+    pub grid: Option<(u8, u8)>,
+    /// Scale of the Laplace noise of `--grid`, in grey levels.
+    #[arg(long, default_value_t = 0, requires = "grid")]
+    pub noise: u8,
+    /// Grey levels that a cell's mean of `--grid` is rounded to.
+    #[arg(long, default_value_t = 8, requires = "grid")]
+    pub quantum: u8,
+}
+
+impl Choice {
+    /// The policy, and how reports call it.
+    pub(crate) fn policy(&self) -> anyhow::Result<(Policy, String)> {
+        match self.grid {
+            Some((rows, cols)) => {
+                let name = format!("{rows}x{cols} noise {} quantum {}", self.noise, self.quantum);
+                Ok((Policy::trial((rows, cols), self.noise, self.quantum), name))
+            }
+            None => Ok((Policy::named(&self.policy)?, self.policy.clone())),
+        }
+    }
+}
+
+/// Rows and columns from a text such as `8x2`.
+pub(crate) fn grid(text: &str) -> anyhow::Result<(u8, u8)> {
+    let (rows, cols) = text.split_once('x').context("a grid is rows x columns, such as 8x2")?;
+    let sides = (rows.trim().parse()?, cols.trim().parse()?);
+    let allowed = 1..=proto::manifest::GRID_SIDE_MAX;
+    if !allowed.contains(&sides.0) || !allowed.contains(&sides.1) {
+        bail!("a grid has 1 to {} rows and columns", proto::manifest::GRID_SIDE_MAX);
+    }
+    Ok(sides)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_grid_is_rows_by_columns_within_the_manifests_bounds() {
+        assert_eq!(grid("8x2").unwrap(), (8, 2));
+        for wrong in ["8", "0x2", "8x17", "axb", "300x1"] {
+            assert!(grid(wrong).is_err(), "{wrong}");
+        }
+    }
+}

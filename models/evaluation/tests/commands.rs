@@ -1,0 +1,85 @@
+//! The measuring commands on made-up pictures: the shape of their JSON and the extremes that are known. Needs the assets
+//! folder that `celosia fetch` fills; without it each test says so and ends.
+#![expect(clippy::print_stdout, clippy::unwrap_used, reason = "helpers of tests")]
+
+mod faces;
+
+use std::{
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+use serde_json::Value;
+
+const PROJECT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../..");
+
+fn assets() -> Option<PathBuf> {
+    let folder = std::env::var_os("CELOSIA_ASSETS")
+        .map_or_else(|| Path::new(PROJECT).join(".celosia/assets"), PathBuf::from);
+    if folder.join("libonnxruntime.so").exists() {
+        return Some(folder);
+    }
+    println!("SKIPPED: no ONNX Runtime in {}; run `celosia fetch` first", folder.display());
+    None
+}
+
+fn command(assets: &Path, arguments: &[&str]) -> Value {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_evaluation"));
+    command.current_dir(PROJECT).arg("--assets").arg(assets).args(arguments).arg("--json");
+    let output = command.output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{arguments:?}: {said}");
+    serde_json::from_slice(&output.stdout).unwrap()
+}
+
+fn number(value: &Value, key: &str) -> f64 {
+    value.pointer(key).and_then(Value::as_f64).unwrap_or_else(|| panic!("{key} is no number"))
+}
+
+#[test]
+fn utility_reports_every_figure_and_knows_a_plain_mask_from_none() {
+    let Some(assets) = assets() else { return };
+    let folder = tempfile::tempdir().unwrap();
+    let voc = faces::voc(folder.path(), 24);
+    let plot = folder.path().join("plot.svg");
+    let (voc, plot_path) = (voc.to_str().unwrap(), plot.to_str().unwrap());
+    let run = || command(&assets, &["utility", "--voc", voc, "--plot", plot_path]);
+    let report = run();
+    for key in [
+        "/faces",
+        "/f1_2",
+        "/f1_2_all",
+        "/f1_3",
+        "/f1_2_interval/0",
+        "/f1_2_interval/1",
+        "/ece",
+        "/uncertain_share",
+        "/per_class/mask/recall",
+        "/per_class/no_mask/recall",
+        "/per_class/incorrect/recall",
+        "/end_to_end/count_precision",
+        "/end_to_end/count_recall",
+        "/end_to_end/share_mae",
+    ] {
+        let value = number(&report, key);
+        assert!(key == "/faces" || (0.0..=1.0).contains(&value), "{key} is {value}");
+    }
+    assert!((number(&report, "/faces") - 24.0).abs() < 1e-9);
+    assert!(number(&report, "/f1_2") > 0.6, "a mask of another colour is not seen: {report}");
+    assert!(std::fs::read_to_string(&plot).unwrap().contains("<svg"));
+    assert_eq!(run(), report, "the same seed gives the same report");
+    let large = command(&assets, &["utility", "--voc", voc, "--min-px", "60", "--faces-only"]);
+    assert_eq!(large["f1_2"], report["f1_2"], "leaving out whole photos changes nothing else");
+}
+
+#[test]
+fn a_grid_that_the_model_does_not_read_is_refused() {
+    let Some(assets) = assets() else { return };
+    let folder = tempfile::tempdir().unwrap();
+    let voc = faces::voc(folder.path(), 3);
+    let mut command = Command::new(env!("CARGO_BIN_EXE_evaluation"));
+    command.current_dir(PROJECT).arg("--assets").arg(&assets).args(["utility", "--grid", "3x5"]);
+    let output = command.arg("--voc").arg(voc).output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(!output.status.success() && said.contains("3x5"), "{said}");
+}
