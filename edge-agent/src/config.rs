@@ -6,11 +6,12 @@ use std::{
     time::Duration,
 };
 
+use base::duration::Span;
 use capture::{CaptureSource, Pace, Pattern};
 use proto::{CameraId, DeviceName, Identity, Role, SiteId, UtcTime, limits::SLOTS_MAX};
 use serde::Deserialize;
 
-use crate::{duration::Span, schedule::Schedule};
+use crate::schedule::Schedule;
 
 /// A configuration file that cannot be used.
 #[derive(Debug, thiserror::Error)]

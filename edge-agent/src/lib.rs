@@ -8,7 +8,6 @@ pub mod books;
 pub mod config;
 pub mod control;
 pub mod courier;
-pub mod duration;
 pub mod fogs;
 pub mod gateway;
 pub mod held;
