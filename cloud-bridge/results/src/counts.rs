@@ -1,0 +1,249 @@
+//! Owns counts of faces: what they are, their uncertainty, and their sums by time.
+
+use proto::{CameraId, UtcTime, result::FrameResult};
+use sqlx::{AnyConnection, Row};
+
+use crate::{
+    Results, ResultsError,
+    database::{count, parsed, time},
+    select::Select,
+};
+
+/// Microseconds of an hour and of a minute.
+const HOUR_US: i64 = 3_600_000_000;
+const MINUTE_US: i64 = 60_000_000;
+/// Quantile of the standard normal distribution for 95%.
+const Z95: f64 = 1.959_963_984_540_054;
+
+/// The start of the hour, in microseconds.
+pub(crate) const fn hour_of(at: UtcTime) -> i64 {
+    at.micros().div_euclid(HOUR_US) * HOUR_US
+}
+
+/// Counted faces by what is said of them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Counts {
+    /// Frames with a result.
+    pub frames: u64,
+    /// Faces with a mask.
+    pub mask: u64,
+    /// Faces without.
+    pub no_mask: u64,
+    /// Faces with a mask worn incorrectly.
+    pub incorrect: u64,
+    /// Faces too small to say.
+    pub uncertain: u64,
+}
+
+/// A share with its uncertainty.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Share {
+    /// The share, 0 to 1.
+    pub share: f64,
+    /// Lower end of its 95% Wilson interval.
+    pub low: f64,
+    /// Upper end.
+    pub high: f64,
+    /// Of how many faces.
+    pub n: u64,
+}
+
+impl Counts {
+    /// Of one result.
+    #[must_use]
+    pub fn of(result: &FrameResult) -> Self {
+        let [mask, no_mask, incorrect, uncertain] =
+            [result.mask, result.no_mask, result.incorrect, result.uncertain].map(u64::from);
+        Self { frames: 1, mask, no_mask, incorrect, uncertain }
+    }
+
+    /// All counted faces.
+    #[must_use]
+    pub const fn faces(&self) -> u64 {
+        self.answered() + self.uncertain
+    }
+
+    /// Faces of which something was said.
+    #[must_use]
+    pub const fn answered(&self) -> u64 {
+        self.mask + self.no_mask + self.incorrect
+    }
+
+    /// Adds others.
+    pub const fn add(&mut self, other: &Self) {
+        self.frames += other.frames;
+        self.mask += other.mask;
+        self.no_mask += other.no_mask;
+        self.incorrect += other.incorrect;
+        self.uncertain += other.uncertain;
+    }
+
+    /// The share without mask among the faces of which something was said; nothing when there is none. The interval
+    /// takes faces for independent, which neighbouring frames of one person are not: it is the least uncertainty.
+    #[must_use]
+    pub fn share_without_mask(&self) -> Option<Share> {
+        wilson(self.no_mask, self.answered())
+    }
+}
+
+/// Wilson's interval: holds for small n and for shares near 0 and 1, where the usual one does not.
+fn wilson(k: u64, n: u64) -> Option<Share> {
+    if n == 0 {
+        return None;
+    }
+    let (kf, nf, z2) = (float(k), float(n), Z95 * Z95);
+    let share = kf / nf;
+    let centre = share + z2 / (2.0 * nf);
+    let half = Z95 * (share * (1.0 - share) / nf + z2 / (4.0 * nf * nf)).sqrt();
+    let scale = 1.0 + z2 / nf;
+    let low = ((centre - half) / scale).clamp(0.0, 1.0);
+    let high = ((centre + half) / scale).clamp(0.0, 1.0);
+    Some(Share { share, low, high, n })
+}
+
+/// Exact below 2^53 faces.
+#[expect(clippy::cast_precision_loss, reason = "nobody counts 2^53 faces")]
+const fn float(n: u64) -> f64 {
+    n as f64
+}
+
+/// How long a bucket is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum BucketWidth {
+    /// A minute: summed from frames, for windows of hours.
+    Minute,
+    /// An hour: kept as a sum, for windows of any length.
+    Hour,
+}
+
+impl BucketWidth {
+    /// Its length in microseconds.
+    #[must_use]
+    pub const fn micros(self) -> i64 {
+        match self {
+            Self::Minute => MINUTE_US,
+            Self::Hour => HOUR_US,
+        }
+    }
+}
+
+/// Counts of one camera in one minute or hour.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Bucket {
+    /// The camera.
+    pub camera: CameraId,
+    /// Start of the minute or hour.
+    pub at: UtcTime,
+    /// What was counted.
+    pub counts: Counts,
+}
+
+const MINUTES: &str = "SELECT camera, captured_us - (captured_us % 60000000) AS at_us, \
+    COUNT(*) AS frames, CAST(SUM(mask) AS BIGINT) AS mask, \
+    CAST(SUM(no_mask) AS BIGINT) AS no_mask, CAST(SUM(incorrect) AS BIGINT) AS incorrect, \
+    CAST(SUM(uncertain) AS BIGINT) AS uncertain FROM frames WHERE state = 'done'";
+const HOURS: &str = "SELECT camera, hour_us AS at_us, frames, mask, no_mask, incorrect, uncertain \
+    FROM hours WHERE frames > 0";
+
+impl Results {
+    /// Counts by camera and minute or hour, in order, for buckets that begin in `[from, until)`; `from` is brought down
+    /// to the start of its bucket. Buckets without a frame are left out.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn counts_over_time(
+        &self,
+        camera: Option<&CameraId>,
+        width: BucketWidth,
+        from: UtcTime,
+        until: UtcTime,
+    ) -> Result<Vec<Bucket>, ResultsError> {
+        let from = from.micros().div_euclid(width.micros()) * width.micros();
+        let camera = camera.map(ToString::to_string);
+        let select = match width {
+            BucketWidth::Minute => Select::new(MINUTES)
+                .and("camera =", camera)
+                .and("captured_us >=", Some(from))
+                .and("captured_us <", Some(until.micros()))
+                .ends("GROUP BY camera, captured_us - (captured_us % 60000000) ORDER BY 1, 2"),
+            BucketWidth::Hour => Select::new(HOURS)
+                .and("camera =", camera)
+                .and("hour_us >=", Some(from))
+                .and("hour_us <", Some(until.micros()))
+                .ends("ORDER BY camera, hour_us"),
+        };
+        let told = self.told("count over time");
+        let rows = select.query().fetch_all(&self.pool).await.map_err(&told)?;
+        let mut buckets = Vec::with_capacity(rows.len());
+        for row in &rows {
+            let camera: String = row.try_get("camera").map_err(&told)?;
+            let at: i64 = row.try_get("at_us").map_err(&told)?;
+            buckets.push(Bucket {
+                camera: parsed("camera", &camera)?,
+                at: time("time", at)?,
+                counts: self.counts_of(row)?,
+            });
+        }
+        Ok(buckets)
+    }
+
+    /// The five columns of counts of a row.
+    pub(crate) fn counts_of(&self, row: &sqlx::any::AnyRow) -> Result<Counts, ResultsError> {
+        let told = self.told("read counts");
+        let column = |name: &str| row.try_get::<i64, _>(name).map_err(&told);
+        Ok(Counts {
+            frames: count("frames", column("frames")?)?,
+            mask: count("mask", column("mask")?)?,
+            no_mask: count("no_mask", column("no_mask")?)?,
+            incorrect: count("incorrect", column("incorrect")?)?,
+            uncertain: count("uncertain", column("uncertain")?)?,
+        })
+    }
+}
+
+/// Adds one result to its hour.
+pub(crate) async fn add_result(
+    connection: &mut AnyConnection,
+    result: &FrameResult,
+) -> Result<(), sqlx::Error> {
+    sqlx::query(
+        "INSERT INTO hours (camera, hour_us, delivered, withheld, undecodable, \
+         frames, mask, no_mask, incorrect, uncertain) VALUES ($1, $2, 0, 0, 0, 1, $3, $4, $5, $6) \
+         ON CONFLICT (camera, hour_us) DO UPDATE SET frames = hours.frames + 1, \
+         mask = hours.mask + excluded.mask, no_mask = hours.no_mask + excluded.no_mask, \
+         incorrect = hours.incorrect + excluded.incorrect, \
+         uncertain = hours.uncertain + excluded.uncertain",
+    )
+    .bind(result.frame.clip.camera.to_string())
+    .bind(hour_of(result.captured_at))
+    .bind(i64::from(result.mask))
+    .bind(i64::from(result.no_mask))
+    .bind(i64::from(result.incorrect))
+    .bind(i64::from(result.uncertain))
+    .execute(connection)
+    .await
+    .map(drop)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_interval_is_the_one_of_the_textbook() {
+        // Wilson's 95% interval of 8 out of 10, and of 0 out of 10, to four digits.
+        let close = |a: f64, b: f64| (a - b).abs() < 5e-5;
+        let share = wilson(8, 10).unwrap();
+        assert!(close(share.low, 0.4902) && close(share.high, 0.9433), "{share:?}");
+        let none = wilson(0, 10).unwrap();
+        assert!(close(none.low, 0.0) && close(none.high, 0.2775), "{none:?}");
+        assert_eq!(wilson(0, 0), None);
+    }
+
+    #[test]
+    fn uncertain_faces_are_in_no_share() {
+        let counts = Counts { frames: 2, mask: 3, no_mask: 1, incorrect: 0, uncertain: 6 };
+        let share = counts.share_without_mask().unwrap();
+        assert_eq!((share.share, share.n, counts.faces()), (0.25, 4, 10));
+    }
+}

@@ -1,0 +1,196 @@
+//! Owns the connection: opening, migrating, transactions.
+
+use std::{os::unix::fs::OpenOptionsExt, path::Path, sync::Arc, time::Duration};
+
+use proto::UtcTime;
+use sqlx::{
+    Any, AnyConnection, AnyPool, Connection, Executor, SqlSafeStr, Transaction,
+    any::{AnyConnectOptions, AnyPoolOptions},
+    migrate::{Migration, MigrationType, Migrator},
+};
+use tokio::sync::Semaphore;
+
+use crate::{ResultsError, place::Place};
+
+/// Connections of one process: SQLite has one writer at a time, and a console a few readers.
+const CONNECTIONS_MAX: u32 = 4;
+/// How long a statement waits for a connection or a lock before it is an error that is tried again.
+const WAIT_MAX: Duration = Duration::from_secs(10);
+/// Password hashes at once: each takes a core and 19 MiB for some 30 ms.
+const HASHES_MAX: usize = 2;
+
+/// Every migration, oldest first.
+const MIGRATIONS: &[(i64, &str, &str)] =
+    &[(1, "first", include_str!("../migrations/0001_first.sql"))];
+
+/// A handle on the database. Clones share its connections.
+#[derive(Clone)]
+pub struct Results {
+    pub(crate) pool: AnyPool,
+    pub(crate) hashing: Arc<Semaphore>,
+    place: Arc<Place>,
+    shown: Arc<str>,
+}
+
+impl std::fmt::Debug for Results {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Results({})", self.shown)
+    }
+}
+
+impl Results {
+    /// Opens the database at `sqlite:FILE` (made when it is not there, for its owner only) or `postgres://...`, and
+    /// brings its schema up to date under a lock.
+    ///
+    /// # Errors
+    /// When the address is none, the database is away, damaged, foreign, or of a later version.
+    pub async fn open(url: &str) -> Result<Self, ResultsError> {
+        let place = Place::parse(url)?;
+        let shown = place.shown();
+        let told = |error| ResultsError::told("open", &shown, error);
+        sqlx::any::install_default_drivers();
+        let options: AnyConnectOptions = place.url().parse().map_err(told)?;
+        let mut pool =
+            AnyPoolOptions::new().max_connections(CONNECTIONS_MAX).acquire_timeout(WAIT_MAX);
+        if let Place::Sqlite(file) = &place {
+            make(file).map_err(|source| ResultsError::File { path: file.clone(), source })?;
+            pool = pool.after_connect(|connection, _| Box::pin(set_up(connection)));
+        }
+        let pool = pool.connect_with(options).await.map_err(told)?;
+        let shown = shown.into();
+        let hashing = Arc::new(Semaphore::new(HASHES_MAX));
+        let results = Self { pool, hashing, place: Arc::new(place), shown };
+        results.migrate().await?;
+        Ok(results)
+    }
+
+    /// Ends all connections. Everything that was written is durable before.
+    pub async fn close(&self) {
+        self.pool.close().await;
+    }
+
+    /// Whether the database answers.
+    ///
+    /// # Errors
+    /// When it does not.
+    pub async fn ping(&self) -> Result<(), ResultsError> {
+        let answer = sqlx::query("SELECT 1").execute(&self.pool).await;
+        answer.map(drop).map_err(self.told("ask for a sign of life"))
+    }
+
+    pub(crate) fn told(&self, action: &'static str) -> impl Fn(sqlx::Error) -> ResultsError + '_ {
+        move |error| ResultsError::told(action, &self.shown, error)
+    }
+
+    /// Begins to write. On SQLite the write lock is taken at once: taken later, it could fail without waiting.
+    pub(crate) async fn begin(
+        &self,
+        action: &'static str,
+    ) -> Result<Transaction<'static, Any>, ResultsError> {
+        let begun = match &*self.place {
+            Place::Sqlite(_) => self.pool.begin_with("BEGIN IMMEDIATE").await,
+            Place::Postgres(_) => self.pool.begin().await,
+        };
+        begun.map_err(self.told(action))
+    }
+
+    async fn migrate(&self) -> Result<(), ResultsError> {
+        let failed = |error| ResultsError::migration(&self.shown, error);
+        let mut migrator = migrator();
+        match &*self.place {
+            Place::Sqlite(_) => {
+                // The migrator's lock is none on SQLite; one write transaction around it all is.
+                let mut transaction = self.begin("migrate").await?;
+                self.refuse_foreign(&mut transaction, SQLITE_TABLES).await?;
+                migrator.run(&mut *transaction).await.map_err(failed)?;
+                transaction.commit().await.map_err(self.told("migrate"))
+            }
+            Place::Postgres(_) => {
+                let mut connection = self.pool.acquire().await.map_err(self.told("migrate"))?;
+                self.refuse_foreign(&mut connection, POSTGRES_TABLES).await?;
+                migrator.set_locking(true);
+                migrator.run(&mut *connection).await.map_err(failed)
+            }
+        }
+    }
+
+    /// A database that has tables, but not the table of our migrations, is somebody else's.
+    async fn refuse_foreign(
+        &self,
+        connection: &mut AnyConnection,
+        tables: &'static str,
+    ) -> Result<(), ResultsError> {
+        let rows: Vec<String> = sqlx::query_scalar(tables)
+            .fetch_all(connection)
+            .await
+            .map_err(self.told("look for tables"))?;
+        match rows.first() {
+            Some(first) if !rows.iter().any(|name| name == "_sqlx_migrations") => {
+                let why = format!("it has a table {first:?} and none of our migrations");
+                Err(ResultsError::Foreign { place: self.shown.to_string(), why })
+            }
+            Some(_) | None => Ok(()),
+        }
+    }
+}
+
+const SQLITE_TABLES: &str =
+    "SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite!_%' ESCAPE '!'";
+const POSTGRES_TABLES: &str = "SELECT CAST(table_name AS TEXT) FROM information_schema.tables \
+     WHERE table_schema = current_schema()";
+
+fn migrator() -> Migrator {
+    let migration = |(version, name, sql): &(i64, &'static str, &'static str)| {
+        let sql = sql.into_sql_str();
+        Migration::new(*version, (*name).into(), MigrationType::Simple, sql, false)
+    };
+    Migrator::with_migrations(MIGRATIONS.iter().map(migration).collect())
+}
+
+/// The file holds password hashes: it is its owner's alone. SQLite gives its side files the same mode.
+fn make(file: &Path) -> std::io::Result<()> {
+    std::fs::File::options().create(true).append(true).mode(0o600).open(file).map(drop)
+}
+
+/// WAL: readers and the writer do not wait for each other, across processes too. FULL: a commit is on the disk.
+async fn set_up(connection: &mut AnyConnection) -> Result<(), sqlx::Error> {
+    connection.execute("PRAGMA busy_timeout = 10000").await?;
+    connection.execute("PRAGMA journal_mode = WAL").await?;
+    connection.execute("PRAGMA synchronous = FULL").await?;
+    connection.execute("PRAGMA trusted_schema = OFF").await?;
+    connection.ping().await
+}
+
+/// A stored time.
+pub(crate) fn time(what: &'static str, micros: i64) -> Result<UtcTime, ResultsError> {
+    UtcTime::from_micros(micros).map_err(|e| ResultsError::Row { what, why: e.to_string() })
+}
+
+/// A stored count.
+pub(crate) fn count(what: &'static str, n: i64) -> Result<u64, ResultsError> {
+    u64::try_from(n).map_err(|e| ResultsError::Row { what, why: e.to_string() })
+}
+
+/// A stored text that was an id.
+pub(crate) fn parsed<T: std::str::FromStr<Err: std::fmt::Display>>(
+    what: &'static str,
+    text: &str,
+) -> Result<T, ResultsError> {
+    text.parse().map_err(|e: T::Err| ResultsError::Row { what, why: e.to_string() })
+}
+
+/// A stored JSON document.
+pub(crate) fn from_json<T: serde::de::DeserializeOwned>(
+    what: &'static str,
+    text: &str,
+) -> Result<T, ResultsError> {
+    serde_json::from_str(text).map_err(|e| ResultsError::Row { what, why: e.to_string() })
+}
+
+/// A document to store.
+pub(crate) fn to_json<T: serde::Serialize>(
+    what: &'static str,
+    value: &T,
+) -> Result<String, ResultsError> {
+    serde_json::to_string(value).map_err(|e| ResultsError::Row { what, why: e.to_string() })
+}

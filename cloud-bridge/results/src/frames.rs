@@ -1,0 +1,454 @@
+//! Owns frames: awaited, done with a result, or dead.
+//!
+//! A frame is awaiting from the moment it is in the object store. A result makes it done, for good: the first result
+//! stays. Frames whose function fails every time are dead until a result comes after all.
+
+use proto::{
+    CameraId, Clock, FrameId, Manifest, SessionId, UtcTime,
+    manifest::{ModelRef, PolicyRef},
+    result::FrameResult,
+};
+use serde::{Deserialize, Serialize};
+use sqlx::{AnyConnection, Row, any::AnyRow};
+
+use crate::{
+    Results, ResultsError,
+    counts::add_result,
+    database::{count, from_json, parsed, time, to_json},
+    select::Select,
+};
+
+/// What is known of a frame from its manifest, without regions and cells: those stay in the object.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FrameAbout {
+    /// When its clip began.
+    pub clip_captured_at: UtcTime,
+    /// How far the times can be trusted.
+    pub clock: Clock,
+    /// Width in pixels.
+    pub width: u32,
+    /// Height in pixels.
+    pub height: u32,
+    /// The redaction policy.
+    pub policy: PolicyRef,
+    /// The detector.
+    pub detector: ModelRef,
+    /// The auditor.
+    pub auditor: ModelRef,
+    /// Scale of the noise in grey levels.
+    pub noise_scale: u8,
+    /// Epoch of the noise key.
+    pub noise_epoch: u64,
+    /// Redacted regions.
+    pub regions: u64,
+    /// Those with cells.
+    pub grids: u64,
+}
+
+impl FrameAbout {
+    fn of(manifest: &Manifest) -> Self {
+        Self {
+            clip_captured_at: manifest.clip_captured_at,
+            clock: manifest.clock,
+            width: manifest.width,
+            height: manifest.height,
+            policy: manifest.policy.clone(),
+            detector: manifest.detector.clone(),
+            auditor: manifest.auditor.clone(),
+            noise_scale: manifest.noise_scale,
+            noise_epoch: manifest.noise_epoch,
+            regions: manifest.regions.len() as u64,
+            grids: manifest.grids().count() as u64,
+        }
+    }
+}
+
+/// Where a frame is on its way.
+#[derive(Debug, Clone, PartialEq)]
+pub enum FrameState {
+    /// In the object store, without a result yet.
+    Awaiting {
+        /// How often the function was asked again.
+        tries: u64,
+        /// When last.
+        tried_at: Option<UtcTime>,
+    },
+    /// It has its result.
+    Done {
+        /// What is said of it.
+        result: Box<FrameResult>,
+        /// When it came.
+        at: UtcTime,
+    },
+    /// The function never gave a result.
+    Dead {
+        /// How often it was asked again.
+        tries: u64,
+        /// What it said.
+        reason: String,
+    },
+}
+
+/// The states without what belongs to them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum StateKind {
+    /// Without a result yet.
+    Awaiting,
+    /// With its result.
+    Done,
+    /// Given up.
+    Dead,
+}
+
+impl StateKind {
+    pub(crate) const fn as_str(self) -> &'static str {
+        match self {
+            Self::Awaiting => "awaiting",
+            Self::Done => "done",
+            Self::Dead => "dead",
+        }
+    }
+}
+
+impl FrameState {
+    /// Which of the three.
+    #[must_use]
+    pub const fn kind(&self) -> StateKind {
+        match self {
+            Self::Awaiting { .. } => StateKind::Awaiting,
+            Self::Done { .. } => StateKind::Done,
+            Self::Dead { .. } => StateKind::Dead,
+        }
+    }
+}
+
+/// A frame.
+#[derive(Debug, Clone, PartialEq)]
+pub struct FrameRow {
+    /// Key of its object.
+    pub key: String,
+    /// The frame.
+    pub frame: FrameId,
+    /// When it was captured.
+    pub captured_at: UtcTime,
+    /// From its manifest; absent for the moment in which a result is faster than the bridge.
+    pub about: Option<FrameAbout>,
+    /// Since when it is in the object store.
+    pub awaited_at: UtcTime,
+    /// Where it is on its way.
+    pub state: FrameState,
+}
+
+impl FrameRow {
+    /// Its place in the order of frames.
+    #[must_use]
+    pub fn place(&self) -> Place {
+        Place { captured_at: self.captured_at, key: self.key.clone() }
+    }
+
+    /// Its result, when it has one.
+    #[must_use]
+    pub const fn result(&self) -> Option<&FrameResult> {
+        match &self.state {
+            FrameState::Done { result, .. } => Some(result),
+            FrameState::Awaiting { .. } | FrameState::Dead { .. } => None,
+        }
+    }
+}
+
+/// A place in the order of frames: by time, then by key.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Place {
+    /// Captured then.
+    pub captured_at: UtcTime,
+    /// With this key.
+    pub key: String,
+}
+
+/// Which end of time comes first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Order {
+    /// Newest first.
+    #[default]
+    Newest,
+    /// Oldest first.
+    Oldest,
+}
+
+/// Which frames.
+#[derive(Debug, Clone, Default)]
+pub struct FrameFilter {
+    /// Of one camera.
+    pub camera: Option<CameraId>,
+    /// Of one run of a camera.
+    pub session: Option<SessionId>,
+    /// In one state.
+    pub state: Option<StateKind>,
+    /// Captured at this time or later.
+    pub from: Option<UtcTime>,
+    /// Captured before this time.
+    pub until: Option<UtcTime>,
+    /// In which order.
+    pub order: Order,
+    /// Only those after this one in that order: the last of the page before.
+    pub after: Option<Place>,
+}
+
+/// A frame that waits for its result.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Awaiting {
+    /// Key of its object.
+    pub key: String,
+    /// The frame.
+    pub frame: FrameId,
+    /// Since when it is in the object store.
+    pub awaited_at: UtcTime,
+    /// How often the function was asked again.
+    pub tries: u64,
+    /// When last.
+    pub tried_at: Option<UtcTime>,
+}
+
+const COLUMNS: &str = "SELECT object_key, frame, captured_us, about, state, awaited_us, tries, \
+    tried_us, reason, done_us, result FROM frames WHERE 1 = 1";
+const INSERT: &str = "INSERT INTO frames (object_key, frame, camera, session, captured_us, about, \
+    state, awaited_us, tries, mask, no_mask, incorrect, uncertain) \
+    VALUES ($1, $2, $3, $4, $5, $6, 'awaiting', $7, 0, 0, 0, 0, 0)";
+
+async fn insert(
+    connection: &mut AnyConnection,
+    conflict: &'static str,
+    (key, frame, captured_at): (&str, &FrameId, UtcTime),
+    about: Option<String>,
+    now: UtcTime,
+) -> Result<u64, sqlx::Error> {
+    let inserted = sqlx::query(sqlx::AssertSqlSafe(format!("{INSERT} {conflict}")))
+        .bind(key)
+        .bind(frame.to_string())
+        .bind(frame.clip.camera.to_string())
+        .bind(frame.clip.session.to_string())
+        .bind(captured_at.micros())
+        .bind(about)
+        .bind(now.micros())
+        .execute(connection)
+        .await?;
+    Ok(inserted.rows_affected())
+}
+
+impl Results {
+    /// Awaits the result of a frame that is in the object store; false when it was known, and then its state stays.
+    ///
+    /// # Errors
+    /// When the key is not the frame's, or the database does not take it.
+    pub async fn await_frame(
+        &self,
+        manifest: &Manifest,
+        key: &str,
+        now: UtcTime,
+    ) -> Result<bool, ResultsError> {
+        if key != proto::key::frame_key(manifest) {
+            let why = "it is not the key of its frame";
+            return Err(ResultsError::Mismatch { key: key.to_owned(), why });
+        }
+        let told = self.told("await a frame");
+        let about = to_json("manifest", &FrameAbout::of(manifest))?;
+        let mut transaction = self.begin("await a frame").await?;
+        let id = (key, &manifest.frame, manifest.captured_at);
+        let conflict = "ON CONFLICT (object_key) DO NOTHING";
+        let inserted = insert(&mut transaction, conflict, id, Some(about.clone()), now).await;
+        let new = inserted.map_err(&told)? == 1;
+        if !new {
+            // A result that was faster than the bridge has left this empty.
+            sqlx::query("UPDATE frames SET about = $2 WHERE object_key = $1 AND about IS NULL")
+                .bind(key)
+                .bind(about)
+                .execute(&mut *transaction)
+                .await
+                .map_err(&told)?;
+        }
+        transaction.commit().await.map_err(&told)?;
+        Ok(new)
+    }
+
+    /// Frames without a result that were neither put nor tried after `before`, longest waiting first.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn awaiting(
+        &self,
+        before: UtcTime,
+        limit: u32,
+    ) -> Result<Vec<Awaiting>, ResultsError> {
+        let told = self.told("list overdue frames");
+        let rows = Select::new(
+            "SELECT object_key, frame, awaited_us, tries, tried_us FROM frames \
+             WHERE state = 'awaiting'",
+        )
+        .and("awaited_us <=", Some(before.micros()))
+        .and("COALESCE(tried_us, awaited_us) <=", Some(before.micros()))
+        .last("ORDER BY COALESCE(tried_us, awaited_us), object_key", limit)
+        .query()
+        .fetch_all(&self.pool)
+        .await
+        .map_err(&told)?;
+        let read = |row: &AnyRow| {
+            let frame: String = row.try_get("frame").map_err(&told)?;
+            let tried: Option<i64> = row.try_get("tried_us").map_err(&told)?;
+            Ok(Awaiting {
+                key: row.try_get("object_key").map_err(&told)?,
+                frame: parsed("frame", &frame)?,
+                awaited_at: time("time", row.try_get("awaited_us").map_err(&told)?)?,
+                tries: count("tries", row.try_get("tries").map_err(&told)?)?,
+                tried_at: tried.map(|at| time("time", at)).transpose()?,
+            })
+        };
+        rows.iter().map(read).collect()
+    }
+
+    /// Notes that the function was asked again at `now`. Repeated with the same time it counts once.
+    ///
+    /// # Errors
+    /// When the database does not take it.
+    pub async fn tried(&self, key: &str, now: UtcTime) -> Result<(), ResultsError> {
+        sqlx::query(
+            "UPDATE frames SET tries = tries + 1, tried_us = $2 WHERE object_key = $1 \
+             AND state = 'awaiting' AND (tried_us IS NULL OR tried_us < $2)",
+        )
+        .bind(key)
+        .bind(now.micros())
+        .execute(&self.pool)
+        .await
+        .map(drop)
+        .map_err(self.told("note a try"))
+    }
+
+    /// Gives up on an awaited frame. A frame that is done stays done.
+    ///
+    /// # Errors
+    /// When the database does not take it.
+    pub async fn mark_dead(&self, key: &str, reason: &str) -> Result<(), ResultsError> {
+        sqlx::query(
+            "UPDATE frames SET state = 'dead', reason = $2 WHERE object_key = $1 \
+             AND state = 'awaiting'",
+        )
+        .bind(key)
+        .bind(reason)
+        .execute(&self.pool)
+        .await
+        .map(drop)
+        .map_err(self.told("give up on a frame"))
+    }
+
+    /// Stores the result of the frame at `key` (the frame's key); false when it has one already, which stays. Also
+    /// takes results of frames that are not awaited yet, and of dead ones.
+    ///
+    /// # Errors
+    /// When the result is another frame's, or the database does not take it.
+    pub async fn insert_result(
+        &self,
+        key: &str,
+        result: &FrameResult,
+        now: UtcTime,
+    ) -> Result<bool, ResultsError> {
+        if result.image != key {
+            let why = "the result is of another frame";
+            return Err(ResultsError::Mismatch { key: key.to_owned(), why });
+        }
+        let told = self.told("store a result");
+        let mut transaction = self.begin("store a result").await?;
+        let id = (key, &result.frame, result.captured_at);
+        let conflict = "ON CONFLICT (object_key) DO NOTHING";
+        insert(&mut transaction, conflict, id, None, now).await.map_err(&told)?;
+        let updated = sqlx::query(
+            "UPDATE frames SET state = 'done', reason = NULL, done_us = $2, result = $3, \
+             mask = $4, no_mask = $5, incorrect = $6, uncertain = $7 \
+             WHERE object_key = $1 AND frame = $8 AND state <> 'done'",
+        )
+        .bind(key)
+        .bind(now.micros())
+        .bind(to_json("result", result)?)
+        .bind(i64::from(result.mask))
+        .bind(i64::from(result.no_mask))
+        .bind(i64::from(result.incorrect))
+        .bind(i64::from(result.uncertain))
+        .bind(result.frame.to_string())
+        .execute(&mut *transaction)
+        .await
+        .map_err(&told)?;
+        let new = updated.rows_affected() == 1;
+        if new {
+            add_result(&mut transaction, result).await.map_err(&told)?;
+        }
+        transaction.commit().await.map_err(&told)?;
+        Ok(new)
+    }
+
+    /// Frames in the order that the filter says.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn frames(
+        &self,
+        filter: &FrameFilter,
+        limit: u32,
+    ) -> Result<Vec<FrameRow>, ResultsError> {
+        let after =
+            filter.after.as_ref().map(|place| (place.captured_at.micros(), place.key.clone()));
+        let select = Select::new(COLUMNS)
+            .and("camera =", filter.camera.as_ref().map(ToString::to_string))
+            .and("session =", filter.session.map(|session| session.to_string()))
+            .and("state =", filter.state.map(|state| state.as_str().to_owned()))
+            .and("captured_us >=", filter.from.map(UtcTime::micros))
+            .and("captured_us <", filter.until.map(UtcTime::micros));
+        let select = match filter.order {
+            Order::Newest => select
+                .and_pair("(captured_us, object_key) <", after)
+                .last("ORDER BY captured_us DESC, object_key DESC", limit),
+            Order::Oldest => select
+                .and_pair("(captured_us, object_key) >", after)
+                .last("ORDER BY captured_us, object_key", limit),
+        };
+        let rows = select.query().fetch_all(&self.pool).await.map_err(self.told("list frames"))?;
+        rows.iter().map(|row| self.frame_row(row)).collect()
+    }
+
+    /// One frame.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn frame(&self, frame: &FrameId) -> Result<Option<FrameRow>, ResultsError> {
+        let select = Select::new(COLUMNS).and("frame =", Some(frame.to_string())).last("", 1);
+        let found = select.query().fetch_optional(&self.pool).await;
+        let found = found.map_err(self.told("look for a frame"))?;
+        found.map(|row| self.frame_row(&row)).transpose()
+    }
+
+    fn frame_row(&self, row: &AnyRow) -> Result<FrameRow, ResultsError> {
+        let told = self.told("read a frame");
+        let text = |name: &str| row.try_get::<String, _>(name).map_err(&told);
+        let optional = |name: &str| row.try_get::<Option<String>, _>(name).map_err(&told);
+        let number = |name: &str| row.try_get::<Option<i64>, _>(name).map_err(&told);
+        let at = |name: &str| number(name)?.map(|at| time("time", at)).transpose();
+        let tries = count("tries", number("tries")?.unwrap_or_default())?;
+        let state = match text("state")?.as_str() {
+            "awaiting" => FrameState::Awaiting { tries, tried_at: at("tried_us")? },
+            "done" => FrameState::Done {
+                result: Box::new(from_json("result", &optional("result")?.unwrap_or_default())?),
+                at: at("done_us")?.unwrap_or_default(),
+            },
+            "dead" => FrameState::Dead { tries, reason: optional("reason")?.unwrap_or_default() },
+            other => {
+                return Err(ResultsError::Row { what: "state", why: format!("{other:?}") });
+            }
+        };
+        let about = optional("about")?;
+        Ok(FrameRow {
+            key: text("object_key")?,
+            frame: parsed("frame", &text("frame")?)?,
+            captured_at: at("captured_us")?.unwrap_or_default(),
+            about: about.map(|json| from_json("manifest", &json)).transpose()?,
+            awaited_at: at("awaited_us")?.unwrap_or_default(),
+            state,
+        })
+    }
+}
