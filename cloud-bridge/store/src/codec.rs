@@ -14,6 +14,9 @@ use crate::StoreError;
 /// How far a share may be from the one that follows from the counts: it went through decimal digits.
 const SHARE_TOLERANCE: f64 = 1e-6;
 
+/// Largest dead letter, in bytes: an S3 key of 1 KiB, escaped, and a line for a person.
+pub(crate) const DEAD_LETTER_BYTES_MAX: usize = 16 * 1024;
+
 /// The frame at a key.
 pub(crate) fn open_frame(
     key: &str,
@@ -108,20 +111,6 @@ pub(crate) fn write_result(result: &FrameResult) -> Result<(String, Vec<u8>), St
     Ok((key, bytes))
 }
 
-/// Longest reason of a dead letter, in characters; and of its key, which is whatever somebody put there.
-const LETTER_CHARS_MAX: usize = 2000;
-
-/// Key and bytes of a dead letter.
-pub(crate) fn write_dead_letter(key: &str, reason: &str) -> Result<(String, Vec<u8>), StoreError> {
-    let short = |text: &str| text.chars().take(LETTER_CHARS_MAX).collect();
-    let letter = DeadLetter { schema: RESULT_SCHEMA, key: short(key), reason: short(reason) };
-    let place = key::dead_letter_key(key);
-    match serde_json::to_vec(&letter) {
-        Ok(bytes) => Ok((place, bytes)),
-        Err(error) => Err(StoreError::NotResult { key: place, why: error.to_string() }),
-    }
-}
-
 /// The result at a key.
 pub(crate) fn read_result(key: &str, bytes: &[u8]) -> Result<FrameResult, StoreError> {
     if bytes.len() > RESULT_BYTES_MAX {
@@ -132,6 +121,30 @@ pub(crate) fn read_result(key: &str, bytes: &[u8]) -> Result<FrameResult, StoreE
     belongs(key, result_key(&result)?)?;
     check_result(key, &result)?;
     Ok(result)
+}
+
+/// Key and bytes of a dead letter.
+pub(crate) fn write_letter(letter: &DeadLetter) -> Result<(String, Vec<u8>), StoreError> {
+    let key = key::dead_letter_key(&letter.key);
+    let bytes = serde_json::to_vec(letter)
+        .map_err(|e| StoreError::NotResult { key: key.clone(), why: e.to_string() })?;
+    if bytes.len() > DEAD_LETTER_BYTES_MAX {
+        return Err(StoreError::TooLarge { key, bytes_max: DEAD_LETTER_BYTES_MAX });
+    }
+    Ok((key, bytes))
+}
+
+/// The dead letter of a frame. The reason is somebody else's text: whoever shows it cuts and escapes it.
+pub(crate) fn read_letter(frame_key: &str, bytes: &[u8]) -> Result<DeadLetter, StoreError> {
+    let key = key::dead_letter_key(frame_key);
+    let letter: DeadLetter = serde_json::from_slice(bytes)
+        .map_err(|e| StoreError::NotResult { key: key.clone(), why: e.to_string() })?;
+    if letter.schema != RESULT_SCHEMA {
+        let why = "another schema: upgrade the reader".to_owned();
+        return Err(StoreError::NotResult { key, why });
+    }
+    belongs(&key, key::dead_letter_key(&letter.key))?;
+    Ok(letter)
 }
 
 /// What nobody may write and nobody believes: another schema, too many faces, probabilities that are none, counts that

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use async_trait::async_trait;
 use proto::{
     envelope::{SealedFrame, SealedHead},
-    result::FrameResult,
+    result::{DeadLetter, FrameResult},
 };
 
 use crate::{FrameReader, FrameWriter, Page, Put, ResultReader, ResultWriter, StoreError};
@@ -112,10 +112,10 @@ impl<S: ResultWriter> ResultWriter for Faulty<S> {
         self.after("put", &result.image, at).map(|()| done)
     }
 
-    async fn set_aside(&self, key: &str, reason: &str) -> Result<Put, StoreError> {
-        let at = self.before("put", key)?;
-        let done = self.0.set_aside(key, reason).await?;
-        self.after("put", key, at).map(|()| done)
+    async fn put_dead_letter(&self, letter: &DeadLetter) -> Result<Put, StoreError> {
+        let at = self.before("put", &letter.key)?;
+        let done = self.0.put_dead_letter(letter).await?;
+        self.after("put", &letter.key, at).map(|()| done)
     }
 }
 
@@ -125,6 +125,12 @@ impl<S: ResultReader> ResultReader for Faulty<S> {
         let at = self.before("get", key)?;
         let done = self.0.result(key).await?;
         self.after("get", key, at).map(|()| done)
+    }
+
+    async fn dead_letter(&self, frame_key: &str) -> Result<Option<DeadLetter>, StoreError> {
+        let at = self.before("get", frame_key)?;
+        let done = self.0.dead_letter(frame_key).await?;
+        self.after("get", frame_key, at).map(|()| done)
     }
 
     async fn results(&self, prefix: &str, after: Option<&str>) -> Result<Page, StoreError> {

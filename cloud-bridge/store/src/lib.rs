@@ -27,7 +27,7 @@ mod tests;
 use async_trait::async_trait;
 use proto::{
     envelope::{SealedFrame, SealedHead},
-    result::FrameResult,
+    result::{DeadLetter, FrameResult},
 };
 
 pub use codec::result_key;
@@ -91,12 +91,12 @@ pub trait ResultWriter: Send + Sync {
     /// When the result does not hold together, or the store is away or refuses.
     async fn put_result(&self, result: &FrameResult) -> Result<Put, StoreError>;
 
-    /// Writes why the object at `key` has no result, at `proto::key::dead_letter_key`: once, so that the first reason
+    /// Writes why an object has no result, at `proto::key::dead_letter_key` of its key: once, so that the first reason
     /// stays. Durable when this returns.
     ///
     /// # Errors
-    /// When the store is away or refuses.
-    async fn set_aside(&self, key: &str, reason: &str) -> Result<Put, StoreError>;
+    /// When the letter is too long, or the store is away or refuses.
+    async fn put_dead_letter(&self, letter: &DeadLetter) -> Result<Put, StoreError>;
 }
 
 /// Reads results, checked against their key.
@@ -107,6 +107,12 @@ pub trait ResultReader: Send + Sync {
     /// # Errors
     /// When there is none, it is no result or lies at another key than its own, or the store is away or refuses.
     async fn result(&self, key: &str) -> Result<FrameResult, StoreError>;
+
+    /// Why the frame at this key has no result, if that is written anywhere.
+    ///
+    /// # Errors
+    /// When what is there is no such letter, or the store is away or refuses.
+    async fn dead_letter(&self, frame_key: &str) -> Result<Option<DeadLetter>, StoreError>;
 
     /// The next keys that begin with `prefix` (which begins with `proto::key::RESULTS`) and come after `after`.
     ///

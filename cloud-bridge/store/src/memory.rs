@@ -10,7 +10,7 @@ use async_trait::async_trait;
 use proto::{
     envelope::{HEAD_BYTES, SealedFrame, SealedHead},
     key,
-    result::FrameResult,
+    result::{DeadLetter, FrameResult},
     signing::PublicKey,
 };
 
@@ -125,8 +125,8 @@ impl ResultWriter for MemoryResults {
         Ok(self.objects.create(key, bytes))
     }
 
-    async fn set_aside(&self, key: &str, reason: &str) -> Result<Put, StoreError> {
-        let (key, bytes) = codec::write_dead_letter(key, reason)?;
+    async fn put_dead_letter(&self, letter: &DeadLetter) -> Result<Put, StoreError> {
+        let (key, bytes) = codec::write_letter(letter)?;
         Ok(self.objects.create(key, bytes))
     }
 }
@@ -136,6 +136,14 @@ impl ResultReader for MemoryResults {
     async fn result(&self, key: &str) -> Result<FrameResult, StoreError> {
         codec::check_results_key(key)?;
         codec::read_result(key, &self.objects.read(key)?)
+    }
+
+    async fn dead_letter(&self, frame_key: &str) -> Result<Option<DeadLetter>, StoreError> {
+        codec::check_frame_key(frame_key)?;
+        match self.objects.read(&key::dead_letter_key(frame_key)) {
+            Ok(bytes) => codec::read_letter(frame_key, &bytes).map(Some),
+            Err(_missing) => Ok(None),
+        }
     }
 
     async fn results(&self, prefix: &str, after: Option<&str>) -> Result<Page, StoreError> {

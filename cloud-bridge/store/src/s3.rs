@@ -19,7 +19,7 @@ use proto::{
     envelope::{HEAD_BYTES, SEGMENTS_MAX, SealedFrame, SealedHead},
     key,
     limits::ENVELOPE_BYTES_MAX,
-    result::{FrameResult, RESULT_BYTES_MAX},
+    result::{DeadLetter, FrameResult, RESULT_BYTES_MAX},
     signing::PublicKey,
 };
 
@@ -159,8 +159,8 @@ impl ResultWriter for S3Results {
         self.bucket.create(&key, bytes, "application/json").await
     }
 
-    async fn set_aside(&self, key: &str, reason: &str) -> Result<Put, StoreError> {
-        let (key, bytes) = codec::write_dead_letter(key, reason)?;
+    async fn put_dead_letter(&self, letter: &DeadLetter) -> Result<Put, StoreError> {
+        let (key, bytes) = codec::write_letter(letter)?;
         self.bucket.create(&key, bytes, "application/json").await
     }
 }
@@ -171,6 +171,16 @@ impl ResultReader for S3Results {
         codec::check_results_key(key)?;
         let bytes = self.bucket.read(key, None, RESULT_BYTES_MAX).await?;
         codec::read_result(key, &bytes)
+    }
+
+    async fn dead_letter(&self, frame_key: &str) -> Result<Option<DeadLetter>, StoreError> {
+        codec::check_frame_key(frame_key)?;
+        let key = key::dead_letter_key(frame_key);
+        match self.bucket.read(&key, None, codec::DEAD_LETTER_BYTES_MAX).await {
+            Ok(bytes) => codec::read_letter(frame_key, &bytes).map(Some),
+            Err(StoreError::Missing { .. }) => Ok(None),
+            Err(error) => Err(error),
+        }
     }
 
     async fn results(&self, prefix: &str, after: Option<&str>) -> Result<Page, StoreError> {

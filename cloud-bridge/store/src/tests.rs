@@ -5,7 +5,10 @@ mod site;
 use std::{future::Future, pin::Pin, sync::Arc};
 
 use base::{Fault, Faulty as _, Shutdown};
-use proto::{key, result::FrameResult};
+use proto::{
+    key,
+    result::{DeadLetter, FrameResult},
+};
 use site::{Site, Stores};
 
 use crate::{
@@ -183,6 +186,34 @@ async fn a_result_at_the_key_of_another_frame_is_not_believed() {
             (stores.plant_result)(&key, vec![b' '; proto::result::RESULT_BYTES_MAX + 1]);
             let error = stores.result_reader.result(&key).await.unwrap_err();
             assert!(matches!(error, StoreError::TooLarge { .. }), "{error}");
+        })
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_dead_letter_says_why_a_frame_has_no_result_and_the_first_reason_stays() {
+    check(|site, stores| {
+        Box::pin(async move {
+            let key = key::frame_key(site.frame(10, 1).manifest());
+            assert_eq!(stores.result_reader.dead_letter(&key).await.unwrap(), None);
+            let letter = |reason: &str| DeadLetter {
+                schema: proto::result::RESULT_SCHEMA,
+                key: key.clone(),
+                reason: reason.to_owned(),
+            };
+            let (first, second) = (letter("not sealed"), letter("something else"));
+            let writer = &stores.result_writer;
+            assert_eq!(writer.put_dead_letter(&first).await.unwrap(), Put::Created);
+            assert_eq!(writer.put_dead_letter(&second).await.unwrap(), Put::AlreadyThere);
+            assert_eq!(stores.result_reader.dead_letter(&key).await.unwrap(), Some(first));
+            let over = letter(&"x".repeat(20_000));
+            assert_eq!(writer.put_dead_letter(&over).await.unwrap_err().fault(), Fault::Corrupt);
+            let other = key::frame_key(site.frame(11, 1).manifest());
+            let moved = serde_json::to_vec(&letter("moved")).unwrap();
+            (stores.plant_result)(&key::dead_letter_key(&other), moved);
+            let error = stores.result_reader.dead_letter(&other).await.unwrap_err();
+            assert_eq!(error.fault(), Fault::Corrupt, "{error}");
         })
     })
     .await;

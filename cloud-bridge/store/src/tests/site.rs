@@ -74,8 +74,8 @@ impl Site {
             counted: grid.counted,
             mask: 0.1,
             no_mask: 0.7,
-            incorrect: 0.2,
-            not_a_face: 0.0,
+            incorrect: 0.15,
+            not_a_face: 0.05,
             label: FaceLabel::NoMask,
         };
         let faces: Vec<FaceResult> = manifest.grids().map(face).collect();
