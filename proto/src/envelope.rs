@@ -217,6 +217,8 @@ fn append_segments(bytes: &mut Vec<u8>, block: &[u8]) -> Result<(), EnvelopeErro
 pub struct SealedHead {
     manifest: Manifest,
     picture: Digest,
+    /// First and last instants at which the grant allows sealing.
+    granted: (UtcTime, UtcTime),
     /// Where the picture goes on after SOI and seal.
     rest_at: usize,
 }
@@ -245,7 +247,8 @@ impl SealedHead {
         grant.fog_key.verify(Domain::Envelope, &[manifest_json, picture.as_bytes()], &signature)?;
         let manifest = Manifest::from_json(manifest_json)?;
         grant.covers(&manifest)?;
-        Ok(Self { manifest, picture, rest_at })
+        let granted = (grant.not_before, grant.not_after);
+        Ok(Self { manifest, picture, granted, rest_at })
     }
 
     /// The manifest.
@@ -283,6 +286,13 @@ impl SealedFrame {
     #[must_use]
     pub const fn manifest(&self) -> &Manifest {
         &self.head.manifest
+    }
+
+    /// First and last instants at which the grant allows sealing. Judged once, by the bridge when the frame is committed:
+    /// what was sealed in time stays good when the grant has ended.
+    #[must_use]
+    pub const fn granted(&self) -> (UtcTime, UtcTime) {
+        self.head.granted
     }
 
     /// The redacted picture as it was encoded, without the seal.
@@ -402,6 +412,7 @@ mod tests {
         let bytes = seal(&example(), PICTURE, &fog, &grant).unwrap();
         let frame = SealedFrame::open(bytes, &root.public()).unwrap();
         assert_eq!(frame.manifest(), &example());
+        assert_eq!(frame.granted(), (grant.not_before, grant.not_after));
         assert_eq!(frame.jpeg(), PICTURE);
     }
 
