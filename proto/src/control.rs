@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{CameraId, Identity, UtcTime, ledger::Ledger};
+use crate::{CameraId, FrameId, Identity, UtcTime, ledger::Ledger, result::FrameResult};
 
 /// Version of all payloads here.
 pub const SCHEMA: u16 = 1;
@@ -126,6 +126,44 @@ pub struct FogEndpoint {
     pub presence: Presence,
     /// Clip bytes for which it would give credit now.
     pub free_bytes: u64,
+}
+
+/// That a frame has its result, as it arrives. A hint: who misses it finds the result in the database.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ResultNotice {
+    /// [`SCHEMA`].
+    pub schema: u16,
+    /// The frame.
+    pub frame: FrameId,
+    /// Key of the frame's object.
+    pub image: String,
+    /// When it was captured.
+    pub captured_at: UtcTime,
+    /// Counted faces with a mask.
+    pub mask: u32,
+    /// Counted faces without.
+    pub no_mask: u32,
+    /// Counted faces with a mask worn incorrectly.
+    pub incorrect: u32,
+    /// Counted faces too small to say.
+    pub uncertain: u32,
+}
+
+impl ResultNotice {
+    /// The notice of a result.
+    #[must_use]
+    pub fn of(result: &FrameResult) -> Self {
+        Self {
+            schema: SCHEMA,
+            frame: result.frame.clone(),
+            image: result.image.clone(),
+            captured_at: result.captured_at,
+            mask: result.mask,
+            no_mask: result.no_mask,
+            incorrect: result.incorrect,
+            uncertain: result.uncertain,
+        }
+    }
 }
 
 #[cfg(test)]
