@@ -6,7 +6,7 @@ use std::{
 };
 
 use anyhow::Context;
-use onnx::{CenterFace, Runtime, UltraFace};
+use onnx::{Detectors, Runtime};
 use privacy::Policy;
 use proto::{
     envelope::SealGrant, limits::CLIP_BYTES_MAX, signing::SigningKey, wire::WorkerMessage,
@@ -66,11 +66,7 @@ fn open(options: &Options) -> anyhow::Result<Pipeline> {
     let grant: SealGrant = serde_json::from_str(&read(&options.grant)?)
         .with_context(|| options.grant.display().to_string())?;
     let runtime = Runtime::load(&options.assets.join("libonnxruntime.so"))?;
-    let scales = privacy::DETECTOR_LONG_SIDES.to_vec();
-    let detector = options.assets.join("centerface.onnx");
-    let detector = CenterFace::open(&runtime, &detector, scales, privacy::DETECTOR_THRESHOLD)?;
-    let auditor = options.assets.join("ultraface.onnx");
-    let auditor = UltraFace::open(&runtime, &auditor, privacy::AUDITOR_THRESHOLD)?;
+    let Detectors { detector, auditor } = Detectors::open(&runtime, &options.assets)?;
     let (detector, auditor) = (Box::new(detector), Box::new(auditor));
     Ok(Pipeline { detector, auditor, policy, key, grant })
 }

@@ -4,14 +4,21 @@
 //! heat map (one plane, after the sigmoid), scale (two planes: logarithm of height and of width in cells), offset
 //! (two planes: down and across, in cells). Landmarks, which come fourth, are never read.
 
-use crate::Detection;
+use crate::{Detection, Finding};
 
 /// Sides of the input are multiples of this.
-const MULTIPLE: usize = 32;
+pub const MULTIPLE: usize = 32;
 /// Pixels of the input from one cell of the outputs to the next.
 const STRIDE: f32 = 4.0;
 /// Boxes of one scale that overlap by more than this are one face.
 pub const OVERLAP_MAX: f32 = 0.3;
+
+/// How the fog finds faces: three scales find faces from a fortieth of the picture to all of it, and what one of them
+/// is unsure of needs a second (measured: models/evaluation).
+#[must_use]
+pub fn finding() -> Finding {
+    Finding { long_sides: vec![960, 640, 320], seen: 0.05, alone: 0.4, together: 0.35 }
+}
 
 /// The outputs of one run.
 #[derive(Debug, Clone, Copy)]
@@ -24,16 +31,6 @@ pub struct Outputs<'a> {
     pub offset: &'a [f32],
     /// Cells in one row.
     pub columns: usize,
-}
-
-/// The input's width and height for a picture whose longer side becomes `long` pixels; a smaller picture is not made
-/// larger. Both are rounded up to what the network takes, so a picture is stretched by a few per cent at most.
-#[must_use]
-pub fn input_size(width: usize, height: usize, long: usize) -> (usize, usize) {
-    let longest = width.max(height).max(1);
-    let side = |side: usize| (side * long.min(longest)).div_ceil(longest);
-    let whole = |side: usize| side.max(1).next_multiple_of(MULTIPLE);
-    (whole(side(width)), whole(side(height)))
 }
 
 /// Every box over `threshold`, in pixels of the picture; `back` is how many of them one pixel of the input is, across
@@ -81,13 +78,6 @@ mod tests {
 
     const COLUMNS: usize = 16;
     const CELLS: usize = COLUMNS * 8;
-
-    #[test]
-    fn the_input_keeps_the_shape_in_multiples_and_never_grows_a_picture() {
-        assert_eq!(input_size(1920, 1080, 1280), (1280, 736));
-        assert_eq!(input_size(1080, 1920, 640), (384, 640));
-        assert_eq!(input_size(400, 156, 1280), (416, 160));
-    }
 
     #[test]
     fn a_peak_becomes_a_box_around_its_centre() {

@@ -123,7 +123,7 @@ pub struct Norm {
     clippy::cast_sign_loss,
     reason = "picture sides are under 2^16 and the value is clamped to the picture"
 )]
-fn axis(start: usize, from: usize, to: usize) -> Vec<(usize, usize, f32)> {
+pub(crate) fn axis(start: usize, from: usize, to: usize) -> Vec<(usize, usize, f32)> {
     let ratio = from as f32 / to as f32;
     let last = from.saturating_sub(1);
     (0..to)

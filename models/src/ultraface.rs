@@ -1,119 +1,164 @@
 //! Owns UltraFace's tensors: what goes in, and how scores and corners become boxes.
 //!
-//! The packaged network takes 320x240 only, red, green, blue planes of (level - 127) / 128, and decodes its anchors
-//! itself: scores (no face, face) and corners (left, top, right, bottom, 0 to 1) of 4,420 anchors. Large pictures are
-//! therefore looked at as a whole and in overlapping windows.
+//! The prepared network takes any size in multiples of 32: red, green, blue planes of (level - 127) / 128. It answers at
+//! strides of 8, 16, 32 and 64 pixels with two planes a box (no face, face: logits) and four (centre across and down,
+//! width, height, against the anchor). The anchors of a cell are squares around its middle.
 
-use crate::{
-    Detection,
-    pixels::{Norm, Window},
-};
+use crate::{Detection, Finding, pixels::Norm};
 
-/// Width of the input.
-pub const INPUT_WIDTH: usize = 320;
-/// Height of the input.
-pub const INPUT_HEIGHT: usize = 240;
+/// Sides of the input are multiples of this.
+pub const MULTIPLE: usize = 32;
 /// How pixel values go in.
 pub const NORM: Norm = Norm { mean: 127.0, scale: 128.0 };
 /// Boxes that overlap by more than this are one face.
 pub const OVERLAP_MAX: f32 = 0.3;
-/// Sides of a window: twice the input's. A face of 20 px is 10 px there, the smallest anchor.
-const WINDOW: (usize, usize) = (2 * INPUT_WIDTH, 2 * INPUT_HEIGHT);
+/// Pixels from one cell to the next, and the sides of a cell's anchors, for each head.
+pub const HEADS: [(usize, &[f32]); 4] = [
+    (8, &[10.0, 16.0, 24.0]),
+    (16, &[32.0, 48.0]),
+    (32, &[64.0, 96.0]),
+    (64, &[128.0, 192.0, 256.0]),
+];
+/// What the network's corners were divided by when it was trained: centres, sides.
+const VARIANCES: (f32, f32) = (0.1, 0.2);
 
-/// The whole picture and, when it is larger than one window, windows that cover it and share an eighth of a side or
-/// more with their neighbours: a face on a border lies whole in one of them, or is large enough for the whole picture.
+/// How the fog audits: half a picture's sides and less, since the auditor looks twice at every frame.
 #[must_use]
-pub fn windows(width: usize, height: usize) -> Vec<Window> {
-    let mut windows = vec![Window { x: 0, y: 0, w: width, h: height }];
-    let (across, down) = (starts(width, WINDOW.0), starts(height, WINDOW.1));
-    if across.len() * down.len() > 1 {
-        for y in down {
-            let (w, h) = (width.min(WINDOW.0), height.min(WINDOW.1));
-            windows.extend(across.iter().map(|x| Window { x: *x, y, w, h }));
-        }
-    }
-    windows
+pub fn finding() -> Finding {
+    Finding { long_sides: vec![640, 320], seen: 0.1, alone: 0.7, together: 0.6 }
 }
 
-/// Where windows of `window` pixels start along a side, evenly.
-fn starts(side: usize, window: usize) -> Vec<usize> {
-    let room = side.saturating_sub(window);
-    let steps = room.div_ceil(window - window / 8);
-    (0..=steps).map(|i| (room * i).checked_div(steps).unwrap_or(0)).collect()
+/// The outputs of one head.
+#[derive(Debug, Clone, Copy)]
+pub struct Head<'a> {
+    /// Two planes for each anchor.
+    pub scores: &'a [f32],
+    /// Four planes for each anchor.
+    pub corners: &'a [f32],
 }
 
-/// Every box over `threshold` in the window `from`, in pixels of the picture. Nothing when the tensors do not belong
-/// together. A score that is no number counts as over the threshold, so that whoever checks the boxes sees it.
+/// Every box over `threshold`, in pixels of the picture; `back` is how many of them one pixel of the input is, across
+/// and down; `width` and `height` are the input's. Nothing when the tensors do not belong together. A score that is no
+/// number counts as over the threshold, so that whoever checks the boxes sees it.
 #[must_use]
-#[expect(clippy::cast_precision_loss, reason = "picture sides are under 2^16")]
 pub fn decode(
-    scores: &[f32],
-    boxes: &[f32],
+    heads: &[Head<'_>],
+    (width, height): (usize, usize),
     threshold: f32,
-    from: Window,
+    back: (f32, f32),
 ) -> Option<Vec<Detection>> {
-    let ((scores, []), (corners, [])) = (scores.as_chunks::<2>(), boxes.as_chunks::<4>()) else {
-        return None;
-    };
-    if scores.len() != corners.len() {
+    if heads.len() != HEADS.len() {
         return None;
     }
-    let (x, y, w, h) = (from.x as f32, from.y as f32, from.w as f32, from.h as f32);
     let mut found = Vec::new();
-    for ([_, score], [left, top, right, bottom]) in scores.iter().zip(corners) {
-        if *score <= threshold {
-            continue;
+    for (head, (stride, anchors)) in heads.iter().zip(HEADS) {
+        let (columns, rows) = (width.div_ceil(stride), height.div_ceil(stride));
+        let cells = columns * rows;
+        let wanted = (2 * anchors.len() * cells, 4 * anchors.len() * cells);
+        if cells == 0 || (head.scores.len(), head.corners.len()) != wanted {
+            return None;
         }
-        found.push(Detection {
-            x: x + left * w,
-            y: y + top * h,
-            w: (right - left) * w,
-            h: (bottom - top) * h,
-            score: *score,
-        });
+        let pairs = head.scores.chunks_exact(2 * cells).zip(head.corners.chunks_exact(4 * cells));
+        for ((scores, corners), anchor) in pairs.zip(anchors) {
+            let (none, face) = scores.split_at(cells);
+            for (cell, (none, face)) in none.iter().zip(face).enumerate() {
+                let score = 1.0 / (1.0 + (none - face).exp());
+                if score <= threshold {
+                    continue;
+                }
+                let corner = |plane: usize| corners.get(plane * cells + cell).copied();
+                let at = (cell % columns, cell / columns);
+                let numbers = [corner(0)?, corner(1)?, corner(2)?, corner(3)?];
+                found.push(boxed(numbers, at, stride, *anchor, score, back));
+            }
+        }
     }
     Some(found)
+}
+
+#[expect(clippy::cast_precision_loss, reason = "picture sides are under 2^16")]
+fn boxed(
+    [across, down, wide, high]: [f32; 4],
+    (column, row): (usize, usize),
+    stride: usize,
+    anchor: f32,
+    score: f32,
+    (right, below): (f32, f32),
+) -> Detection {
+    let (centre, side) = VARIANCES;
+    let middle = |cell: usize| (cell as f32 + 0.5) * stride as f32;
+    let (x, y) = (middle(column) + across * centre * anchor, middle(row) + down * centre * anchor);
+    let (w, h) = (anchor * (wide * side).exp(), anchor * (high * side).exp());
+    Detection {
+        x: (x - w / 2.0) * right,
+        y: (y - h / 2.0) * below,
+        w: w * right,
+        h: h * below,
+        score,
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    const FROM: Window = Window { x: 100, y: 50, w: 640, h: 480 };
+    const SIZE: (usize, usize) = (128, 64);
+
+    fn quiet() -> Vec<(Vec<f32>, Vec<f32>)> {
+        let head = |&(stride, anchors): &(usize, &[f32])| {
+            let cells = SIZE.0.div_ceil(stride) * SIZE.1.div_ceil(stride);
+            // The first plane of each pair is "no face".
+            let scores = (0..2 * anchors.len())
+                .flat_map(|p| vec![if p % 2 == 0 { 9.0 } else { -9.0 }; cells]);
+            (scores.collect(), vec![0.0; 4 * anchors.len() * cells])
+        };
+        HEADS.iter().map(head).collect()
+    }
+
+    fn decoded(heads: &[(Vec<f32>, Vec<f32>)], back: (f32, f32)) -> Option<Vec<Detection>> {
+        let heads: Vec<Head<'_>> =
+            heads.iter().map(|(scores, corners)| Head { scores, corners }).collect();
+        decode(&heads, SIZE, 0.5, back)
+    }
 
     #[test]
-    fn corners_become_a_box_in_the_picture() {
-        let scores = [0.9, 0.1, 0.2, 0.8];
-        let boxes = [0.0, 0.0, 1.0, 1.0, 0.25, 0.5, 0.5, 0.75];
-        let found = decode(&scores, &boxes, 0.5, FROM).unwrap();
-        assert_eq!(found, [Detection { x: 260.0, y: 290.0, w: 160.0, h: 120.0, score: 0.8 }]);
+    fn a_face_becomes_a_box_around_its_anchor() {
+        let mut heads = quiet();
+        // Stride 16, second anchor (48 px), cell 3 across and 1 down; twice as large across in the picture.
+        let (cells, cell) = (8 * 4, 8 + 3);
+        heads[1].0[2 * cells + cell] = -2.0;
+        heads[1].0[3 * cells + cell] = 2.0;
+        heads[1].1[4 * cells + cell] = 1.0;
+        heads[1].1[7 * cells + cell] = 5.0 * 2f32.ln();
+        let found = decoded(&heads, (2.0, 1.0)).unwrap();
+        let [found] = found.as_slice() else { panic!("{found:?}") };
+        // Centre: 3.5 * 16 + .1 * 48 = 60.8 across, 24 down; 48 wide, 96 high.
+        assert!((found.x - (60.8 - 24.0) * 2.0).abs() < 1e-3, "{found:?}");
+        assert!((found.y - (24.0 - 48.0)).abs() < 1e-3, "{found:?}");
+        assert!((found.w - 96.0).abs() < 1e-3 && (found.h - 96.0).abs() < 1e-3, "{found:?}");
+        assert!((found.score - 0.982).abs() < 1e-3, "{found:?}");
     }
 
     #[test]
     fn a_score_that_is_no_number_is_a_box_that_is_not_sane() {
-        let found = decode(&[0.9, f32::NAN], &[0.0, 0.0, 0.5, 0.5], 0.5, FROM).unwrap();
+        let mut heads = quiet();
+        heads[0].0[5] = f32::NAN;
+        let found = decoded(&heads, (1.0, 1.0)).unwrap();
         assert_eq!(found.len(), 1);
-        assert!(!found[0].is_sane(1000.0, 1000.0));
+        assert!(!found[0].is_sane(128.0, 64.0));
     }
 
     #[test]
     fn tensors_that_do_not_belong_together_are_refused() {
-        assert!(decode(&[0.9, 0.1, 0.5], &[0.0; 4], 0.5, FROM).is_none());
-        assert!(decode(&[0.9, 0.1], &[0.0; 8], 0.5, FROM).is_none());
-    }
-
-    #[test]
-    fn windows_cover_every_pixel_and_overlap() {
-        assert_eq!(windows(400, 300), [Window { x: 0, y: 0, w: 400, h: 300 }]);
-        for (width, height) in [(1920, 1080), (641, 480), (480, 2000), (3840, 2160)] {
-            let tiles = windows(width, height).split_off(1);
-            let columns: Vec<usize> = tiles.iter().take_while(|t| t.y == 0).map(|t| t.x).collect();
-            assert!(tiles.iter().all(|t| t.x + t.w <= width && t.y + t.h <= height));
-            let last = tiles.last().unwrap();
-            assert_eq!((last.x + last.w, last.y + last.h), (width, height));
-            for pair in columns.windows(2) {
-                assert!(pair[1] - pair[0] <= tiles[0].w - tiles[0].w / 8, "{width}: {columns:?}");
-            }
+        assert_eq!(decoded(&quiet(), (1.0, 1.0)), Some(vec![]));
+        assert!(decoded(&quiet()[..3], (1.0, 1.0)).is_none());
+        for head in 0..4 {
+            let mut wrong = quiet();
+            wrong[head].0.pop();
+            assert!(decoded(&wrong, (1.0, 1.0)).is_none());
+            let mut wrong = quiet();
+            wrong[head].1.pop();
+            assert!(decoded(&wrong, (1.0, 1.0)).is_none());
         }
     }
 }

@@ -1,7 +1,7 @@
 //! A face goes in, no face comes out: the real detector, the real auditor and the real seal on a public-domain portrait.
 
 use models::FaceDetector;
-use onnx::{CenterFace, Runtime, UltraFace};
+use onnx::{CenterFace, Detectors, Runtime, UltraFace};
 use privacy::{FrameMeta, Noise, Policy, RawFrame};
 use proto::{
     Clock, UtcTime,
@@ -45,13 +45,7 @@ fn sealed(
 fn a_portrait_leaves_without_its_face_under_every_policy() {
     let Some(assets) = assets() else { return };
     let runtime = Runtime::load(&assets.join("libonnxruntime.so")).unwrap();
-    let open = |threshold| {
-        CenterFace::open(&runtime, &assets.join("centerface.onnx"), vec![640, 1280], threshold)
-            .unwrap()
-    };
-    let mut detector = open(privacy::DETECTOR_THRESHOLD);
-    let auditor = assets.join("ultraface.onnx");
-    let mut auditor = UltraFace::open(&runtime, &auditor, privacy::AUDITOR_THRESHOLD).unwrap();
+    let Detectors { mut detector, mut auditor } = Detectors::open(&runtime, &assets).unwrap();
     let portrait = std::fs::read(assets.join("astronaut.png")).unwrap();
 
     // The detector sees the face in the raw picture: without this the test could not fail.

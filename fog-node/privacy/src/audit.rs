@@ -39,7 +39,10 @@ pub fn audit(
         let hits = on_raw.iter().chain(&on_grey).copied().collect();
         let mut residual = suppress(hits, ultraface::OVERLAP_MAX);
         residual.retain(|hit| !is_covered(hit, &picture, &regions, policy));
-        if residual.is_empty() {
+        let last = repeat == REPEATS_MAX;
+        if residual.is_empty()
+            || (last && residual.iter().all(|hit| !over(hit, policy.withhold_milli)))
+        {
             let auditor = ModelRef { name: auditor.name().to_owned(), digest: auditor.digest() };
             draw(&mut picture, &regions);
             let (policy, noise_epoch) = (policy.clone(), noise.epoch());
@@ -47,7 +50,7 @@ pub fn audit(
                 AnonymisedFrame { picture, meta, regions, detector, auditor, policy, noise_epoch };
             return Ok(frame);
         }
-        if repeat < REPEATS_MAX {
+        if !last {
             let (w, h) = (picture.width(), picture.height());
             let rects = residual.iter().filter_map(|hit| snapped(hit, policy.ring_percent, w, h));
             regions.extend(rects.map(|rect| Region { fill: vec![rect], grid: None }));
@@ -75,8 +78,11 @@ fn look(
     if !found.iter().all(|hit| hit.is_sane(w, h)) {
         return Err(failed);
     }
-    let threshold = f32::from(policy.audit_milli) / 1000.0;
-    Ok(found.into_iter().filter(|hit| hit.score >= threshold).collect())
+    Ok(found.into_iter().filter(|hit| over(hit, policy.audit_milli)).collect())
+}
+
+fn over(hit: &Detection, milli: u16) -> bool {
+    hit.score >= f32::from(milli) / 1000.0
 }
 
 fn rects(regions: &[Region]) -> impl Iterator<Item = Rect> {

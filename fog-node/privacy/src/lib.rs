@@ -45,13 +45,6 @@ pub use vision::ClipError;
 
 use models::FaceDetector;
 
-/// Scales at which the detector is run, in pixels of the longer side: together they find small and large faces.
-pub const DETECTOR_LONG_SIDES: [usize; 2] = [640, 1280];
-/// Threshold of the detector for redaction: what it is unsure of is covered too. Counting has its own, in the policy.
-pub const DETECTOR_THRESHOLD: f32 = 0.15;
-/// Threshold of the auditor's network; the policy's `audit_milli` decides which hits must be covered.
-pub const AUDITOR_THRESHOLD: f32 = 0.5;
-
 /// The whole way of one frame: detect, redact, audit.
 ///
 /// # Errors

@@ -14,12 +14,14 @@ pub struct Policy {
     pub(crate) noise_scale: u8,
     /// Grey levels a cell's mean is rounded to before noise: 256 divided by this many.
     pub(crate) quantum: u8,
-    /// The filled ring reaches this many hundredths of the box's sides.
+    /// The fill reaches this many hundredths of the sides of every box of a face.
     pub(crate) ring_percent: u16,
     /// Boxes of this score in thousandths and more are counted as faces.
     pub(crate) count_milli: u16,
     /// An auditor's hit of this score in thousandths and more must lie in regions.
     pub(crate) audit_milli: u16,
+    /// What is still not covered at the end of the audit withholds the frame from this score in thousandths on.
+    pub(crate) withhold_milli: u16,
     /// Share of an auditor's hit in hundredths that must lie in regions.
     pub(crate) audit_cover_percent: u8,
 }
@@ -34,9 +36,10 @@ const DEFAULT: Policy = Policy {
     grid: Some((8, 2)),
     noise_scale: 8,
     quantum: 8,
-    ring_percent: 160,
+    ring_percent: 120,
     count_milli: 500,
-    audit_milli: 700,
+    audit_milli: 200,
+    withhold_milli: 700,
     audit_cover_percent: 70,
 };
 
@@ -58,11 +61,12 @@ impl Policy {
         found.ok_or_else(|| PolicyError(name.to_owned()))
     }
 
-    /// Name and digest over the canonical JSON of all numbers.
+    /// Name and digest over the canonical JSON of all numbers, those of finding and auditing included.
     #[must_use]
     pub fn reference(&self) -> PolicyRef {
         // Constants of plain numbers always serialise; an empty text would only give a digest that nobody granted.
-        let json = serde_json::to_vec(self).unwrap_or_default();
+        let everything = (self, models::centerface::finding(), models::ultraface::finding());
+        let json = serde_json::to_vec(&everything).unwrap_or_default();
         PolicyRef { name: self.name.to_owned(), digest: Digest::of(&json) }
     }
 }

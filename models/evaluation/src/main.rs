@@ -16,7 +16,7 @@ use std::path::PathBuf;
 
 use anyhow::Context;
 use clap::{Parser, Subcommand};
-use onnx::{CenterFace, Runtime, UltraFace};
+use onnx::{Detectors, Runtime};
 
 /// Measures detection and redaction on photos with annotated faces (Pascal VOC).
 #[derive(Parser)]
@@ -42,18 +42,6 @@ enum Command {
     Cells(cells::Options),
 }
 
-/// The detector as the fog runs it: two scales and a low threshold find nearly everything (design: privacy).
-fn detector(runtime: &Runtime, assets: &std::path::Path) -> anyhow::Result<CenterFace> {
-    let scales = privacy::DETECTOR_LONG_SIDES.to_vec();
-    let model = assets.join("centerface.onnx");
-    Ok(CenterFace::open(runtime, &model, scales, privacy::DETECTOR_THRESHOLD)?)
-}
-
-fn auditor(runtime: &Runtime, assets: &std::path::Path) -> anyhow::Result<UltraFace> {
-    let model = assets.join("ultraface.onnx");
-    Ok(UltraFace::open(runtime, &model, privacy::AUDITOR_THRESHOLD)?)
-}
-
 fn main() -> anyhow::Result<()> {
     let Arguments { command, assets } = Arguments::parse();
     let runtime = || {
@@ -64,14 +52,12 @@ fn main() -> anyhow::Result<()> {
         Command::Cells(options) => cells::run(&options),
         Command::Coverage(options) => {
             let runtime = runtime()?;
-            let mut detector = detector(&runtime, &assets)?;
-            let mut auditor = auditor(&runtime, &assets)?;
+            let Detectors { mut detector, mut auditor } = Detectors::open(&runtime, &assets)?;
             coverage::run(&options, &mut detector, &mut auditor)
         }
         Command::Utility(options) => {
             let runtime = runtime()?;
-            let mut detector = detector(&runtime, &assets)?;
-            let mut auditor = auditor(&runtime, &assets)?;
+            let Detectors { mut detector, mut auditor } = Detectors::open(&runtime, &assets)?;
             let mut pipeline = utility::Pipeline { detector: &mut detector, auditor: &mut auditor };
             utility::run(&options, &runtime, &mut pipeline)
         }

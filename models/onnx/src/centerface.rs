@@ -3,14 +3,16 @@
 use std::path::Path;
 
 use models::{
-    DetectError, Detection, FaceDetector, Family, PixelView, centerface as decoder,
-    detector::suppress,
-    pixels::{Norm, Window},
+    DetectError, Detection, FaceDetector, Family, Finding, PixelView,
+    agreement::{agreed, voted},
+    centerface as decoder,
+    pixels::Norm,
+    pyramid::{self, Level},
 };
 use ort::session::Session;
 use proto::Digest;
 
-use crate::runtime::{LoadError, Runtime, run};
+use crate::runtime::{LoadError, Runtime, all_sane, run};
 
 const NAME: &str = "centerface";
 const NORM: Norm = Norm { mean: 0.0, scale: 1.0 };
@@ -19,13 +21,12 @@ const NORM: Norm = Norm { mean: 0.0, scale: 1.0 };
 pub struct CenterFace {
     session: Session,
     digest: Digest,
-    long_sides: Vec<usize>,
-    threshold: f32,
+    finding: Finding,
 }
 
 impl CenterFace {
-    /// Opens the prepared model. `long_sides`: pixels of the longer side at each scale that is run; `threshold`: 0 to
-    /// 1, lower finds more.
+    /// Opens the prepared model so that every box counts whose score is over `threshold` (0 to 1, lower finds more) at
+    /// one of the scales. `long_sides`: pixels of the longer side at each.
     ///
     /// # Errors
     /// When the file is missing or no model.
@@ -35,39 +36,45 @@ impl CenterFace {
         long_sides: Vec<usize>,
         threshold: f32,
     ) -> Result<Self, LoadError> {
-        let (session, digest) = runtime.session(path)?;
-        Ok(Self { session, digest, long_sides, threshold })
+        Self::finding(runtime, path, Finding::plain(long_sides, threshold))
     }
 
-    #[expect(clippy::cast_precision_loss, reason = "picture sides are under 2^16")]
-    fn at_scale(&mut self, view: PixelView<'_>, long: usize) -> Result<Vec<Detection>, ort::Error> {
-        let (w, h) = decoder::input_size(view.width(), view.height(), long);
-        let whole = Window { x: 0, y: 0, w: view.width(), h: view.height() };
-        let planes = view.planes(whole, w, h, NORM);
-        let back = (view.width() as f32 / w as f32, view.height() as f32 / h as f32);
+    /// Opens the prepared model.
+    ///
+    /// # Errors
+    /// When the file is missing or no model.
+    pub fn finding(runtime: &Runtime, path: &Path, finding: Finding) -> Result<Self, LoadError> {
+        let (session, digest) = runtime.session(path)?;
+        Ok(Self { session, digest, finding })
+    }
+
+    fn at_level(
+        &mut self,
+        view: PixelView<'_>,
+        level: &Level,
+    ) -> Result<Vec<Detection>, ort::Error> {
+        let (planes, w, h) = level.padded(decoder::MULTIPLE);
         let outputs = run(&mut self.session, vec![([1, 3, h, w].to_vec(), planes)])?;
         let [heat, scale, offset, ..] = &outputs[..] else {
             return Err(ort::Error::new("the model has too few outputs"));
         };
         let outputs = decoder::Outputs { heat, scale, offset, columns: w / 4 };
-        decoder::decode(outputs, self.threshold, back)
+        decoder::decode(outputs, self.finding.seen, level.back(view))
             .ok_or_else(|| ort::Error::new("the model's outputs do not belong together"))
     }
 }
 
 impl FaceDetector for CenterFace {
     fn detect(&mut self, view: PixelView<'_>) -> Result<Vec<Detection>, DetectError> {
-        let mut all = Vec::new();
-        for long in self.long_sides.clone() {
-            let found = self.at_scale(view, long).map_err(|e| failed(&e))?;
-            let found = crate::runtime::all_sane(NAME, found, view)?;
-            all.extend(suppress(found, decoder::OVERLAP_MAX));
-            // A picture no larger than this scale gives the same input at every larger one.
-            if view.width().max(view.height()) <= long {
-                break;
-            }
+        let mut scales = Vec::new();
+        for level in pyramid::levels(view, &self.finding.long_sides, NORM) {
+            let found = self.at_level(view, &level).map_err(|error| DetectError::Run {
+                name: NAME.to_owned(),
+                message: error.to_string(),
+            })?;
+            scales.push(voted(&all_sane(NAME, found, view)?, decoder::OVERLAP_MAX));
         }
-        Ok(all)
+        Ok(agreed(&scales, &self.finding))
     }
 
     fn name(&self) -> &'static str {
@@ -81,8 +88,4 @@ impl FaceDetector for CenterFace {
     fn family(&self) -> Family {
         Family::CenterFace
     }
-}
-
-fn failed(error: &ort::Error) -> DetectError {
-    DetectError::Run { name: NAME.to_owned(), message: error.to_string() }
 }

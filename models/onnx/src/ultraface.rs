@@ -3,60 +3,62 @@
 use std::path::Path;
 
 use models::{
-    DetectError, Detection, FaceDetector, Family, PixelView, detector::suppress, pixels::Window,
+    DetectError, Detection, FaceDetector, Family, Finding, PixelView,
+    agreement::{agreed, voted},
+    pyramid::{self, Level},
     ultraface as decoder,
 };
 use ort::session::Session;
 use proto::Digest;
 
-use crate::runtime::{LoadError, Runtime, run};
+use crate::runtime::{LoadError, Runtime, all_sane, run};
 
 const NAME: &str = "ultraface";
 
-/// UltraFace over the whole picture and windows of it.
+/// UltraFace at some scales.
 pub struct UltraFace {
     session: Session,
     digest: Digest,
-    threshold: f32,
+    finding: Finding,
 }
 
 impl UltraFace {
-    /// Opens the model. `threshold`: 0 to 1.
+    /// Opens the prepared model.
     ///
     /// # Errors
     /// When the file is missing or no model.
-    pub fn open(runtime: &Runtime, path: &Path, threshold: f32) -> Result<Self, LoadError> {
+    pub fn finding(runtime: &Runtime, path: &Path, finding: Finding) -> Result<Self, LoadError> {
         let (session, digest) = runtime.session(path)?;
-        Ok(Self { session, digest, threshold })
+        Ok(Self { session, digest, finding })
     }
 
-    fn in_window(
+    fn at_level(
         &mut self,
         view: PixelView<'_>,
-        from: Window,
+        level: &Level,
     ) -> Result<Vec<Detection>, ort::Error> {
-        let (w, h) = (decoder::INPUT_WIDTH, decoder::INPUT_HEIGHT);
-        let planes = view.planes(from, w, h, decoder::NORM);
+        let (planes, w, h) = level.padded(decoder::MULTIPLE);
         let outputs = run(&mut self.session, vec![([1, 3, h, w].to_vec(), planes)])?;
-        let [scores, boxes] = &outputs[..] else {
-            return Err(ort::Error::new("the model does not have two outputs"));
-        };
-        decoder::decode(scores, boxes, self.threshold, from)
+        // Scores, then corners, of each head.
+        let pairs = outputs.as_chunks::<2>().0;
+        let heads: Vec<decoder::Head<'_>> =
+            pairs.iter().map(|[scores, corners]| decoder::Head { scores, corners }).collect();
+        decoder::decode(&heads, (w, h), self.finding.seen, level.back(view))
             .ok_or_else(|| ort::Error::new("the model's outputs do not belong together"))
     }
 }
 
 impl FaceDetector for UltraFace {
     fn detect(&mut self, view: PixelView<'_>) -> Result<Vec<Detection>, DetectError> {
-        let mut all = Vec::new();
-        for window in decoder::windows(view.width(), view.height()) {
-            let found = self.in_window(view, window).map_err(|error| DetectError::Run {
+        let mut scales = Vec::new();
+        for level in pyramid::levels(view, &self.finding.long_sides, decoder::NORM) {
+            let found = self.at_level(view, &level).map_err(|error| DetectError::Run {
                 name: NAME.to_owned(),
                 message: error.to_string(),
             })?;
-            all.extend(crate::runtime::all_sane(NAME, found, view)?);
+            scales.push(voted(&all_sane(NAME, found, view)?, decoder::OVERLAP_MAX));
         }
-        Ok(suppress(all, decoder::OVERLAP_MAX))
+        Ok(agreed(&scales, &self.finding))
     }
 
     fn name(&self) -> &'static str {

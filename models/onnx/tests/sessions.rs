@@ -8,7 +8,7 @@ use std::{
     sync::OnceLock,
 };
 
-use models::{CellInput, FaceDetector, Family, MaskClassifier, PixelView};
+use models::{CellInput, FaceDetector, Family, Finding, MaskClassifier, PixelView};
 use onnx::{CenterFace, LoadError, MaskCells, Runtime, UltraFace};
 
 const PROJECT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../..");
@@ -61,7 +61,9 @@ fn detectors_of_two_families_find_nothing_in_a_flat_picture_of_any_size() {
     let runtime = runtime(&assets);
     let center = assets.join("centerface.onnx");
     let mut center = CenterFace::open(runtime, &center, vec![320, 640], 0.3).unwrap();
-    let mut ultra = UltraFace::open(runtime, &assets.join("ultraface.onnx"), 0.6).unwrap();
+    let ultra = assets.join("ultraface-any-size.onnx");
+    let mut ultra =
+        UltraFace::finding(runtime, &ultra, Finding::plain(vec![640, 320], 0.6)).unwrap();
     assert_ne!(center.family(), ultra.family());
     assert_eq!(center.family(), Family::CenterFace);
     for (width, height) in [(1, 1), (33, 700), (1000, 600)] {
