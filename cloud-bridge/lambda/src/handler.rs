@@ -1,0 +1,275 @@
+//! Owns what becomes of each arrival: a result, written once; nothing, with the reason; or a place among the dead
+//! letters, with the reason. Whatever is none of these is an error, which whoever invoked tries again.
+//!
+//! | what is at the key | outcome |
+//! |---|---|
+//! | a sealed frame at its own key | its result, create-once: a replay finds it there |
+//! | nothing any more | `gone` |
+//! | bytes that nobody granted sealed, or a frame of another key | set aside at once: another try reads the same |
+//! | a frame that the network fails on | tried again, set aside after [`TRIES_MAX`] tries |
+//! | a store that is away or refuses us | an error: never the object's fault |
+
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use base::{Clock, Fault, Faulty};
+use models::MaskClassifier;
+use proto::{
+    Manifest, key,
+    result::{DeadLetter, FrameResult, Placement, RESULT_SCHEMA},
+};
+use serde::Serialize;
+use serde_json::{Value, json};
+use store::{FrameReader, Put, ResultWriter, StoreError};
+
+use crate::{
+    classify::classify,
+    event::{Arrival, Event, EventError, Message},
+    measure,
+};
+
+/// Tries of one frame that the network fails on: as many as AWS gives an event.
+pub const TRIES_MAX: u32 = 3;
+/// Longest reason of a dead letter, in characters: one line for a person.
+const REASON_CHARS_MAX: usize = 500;
+/// Most frames whose failures are remembered by this process.
+const FAILURES_KEPT_MAX: usize = 256;
+
+/// Why an invocation failed: it is tried again.
+#[derive(Debug, thiserror::Error)]
+pub enum HandleError {
+    /// The event is not understood.
+    #[error(transparent)]
+    Event(#[from] EventError),
+    /// The store is away, or refuses us.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The network failed on a frame.
+    #[error("{key}, try {tries}: {why}")]
+    Classify {
+        /// Its key.
+        key: String,
+        /// Which try this was.
+        tries: u32,
+        /// What happened.
+        why: String,
+    },
+}
+
+/// What became of an arrival.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(tag = "outcome", rename_all = "snake_case")]
+pub enum Outcome {
+    /// Its result was written.
+    Written {
+        /// Faces in the result.
+        faces: usize,
+    },
+    /// Its result was there before.
+    AlreadyThere,
+    /// The object is not there any more.
+    Gone,
+    /// It is none of ours.
+    Ignored {
+        /// Why.
+        why: String,
+    },
+    /// It has no result and never will; the reason is among the dead letters.
+    SetAside {
+        /// Why.
+        why: String,
+    },
+}
+
+/// An arrival with its outcome and times, as the answer tells it.
+#[derive(Debug, Clone, Serialize)]
+struct Done {
+    key: String,
+    #[serde(flatten)]
+    outcome: Outcome,
+    read_us: u128,
+    classify_us: u128,
+    write_us: u128,
+}
+
+/// The function without its runtime: the same on AWS and beside the bridge.
+pub struct Handler {
+    frames: Arc<dyn FrameReader>,
+    results: Arc<dyn ResultWriter>,
+    frames_bucket: String,
+    model: Mutex<Box<dyn MaskClassifier>>,
+    placement: Placement,
+    clock: Arc<dyn Clock>,
+    /// Frames that the network failed on, and how often.
+    failures: Mutex<BTreeMap<String, u32>>,
+}
+
+impl Handler {
+    /// A handler for the frames of one bucket.
+    #[must_use]
+    pub fn new(
+        frames: Arc<dyn FrameReader>,
+        results: Arc<dyn ResultWriter>,
+        frames_bucket: String,
+        model: Box<dyn MaskClassifier>,
+        placement: Placement,
+        clock: Arc<dyn Clock>,
+    ) -> Self {
+        let (model, failures) = (Mutex::new(model), Mutex::default());
+        Self { frames, results, frames_bucket, model, placement, clock, failures }
+    }
+
+    /// Handles an event, all of it, also when a part fails. The answer to S3 tells what became of each object, the one
+    /// to SQS which messages are to come again.
+    ///
+    /// # Errors
+    /// The first failure of an event of S3, after everything else in it was done. Messages of SQS fail one by one.
+    pub async fn handle(&self, event: &Value) -> Result<Value, HandleError> {
+        match Event::read(event)? {
+            Event::S3(arrivals) => {
+                let done = self.all(&arrivals, 1).await?;
+                Ok(json!({ "frames": done, "memory_max_kib": measure::memory_max_kib() }))
+            }
+            Event::Sqs(messages) => {
+                let mut failures = Vec::new();
+                for message in messages {
+                    if let Err(error) = self.message(&message).await {
+                        tracing::warn!(id = message.id, %error, "a message is to come again");
+                        failures.push(json!({ "itemIdentifier": message.id }));
+                    }
+                }
+                Ok(json!({ "batchItemFailures": failures }))
+            }
+        }
+    }
+
+    async fn message(&self, message: &Message) -> Result<(), HandleError> {
+        match &message.arrivals {
+            Ok(arrivals) => self.all(arrivals, message.tries).await.map(drop),
+            // Another try reads the same text: it would come again until the queue gives up.
+            Err(error) if message.tries >= TRIES_MAX => {
+                let name = format!("sqs/{}", message.id);
+                Ok(self.set_aside(&name, error.to_string()).await.map(drop)?)
+            }
+            Err(error) => {
+                let why = error.to_string();
+                Err(EventError::Record { at: 0, why }.into())
+            }
+        }
+    }
+
+    async fn all(&self, arrivals: &[Arrival], tries: u32) -> Result<Vec<Done>, HandleError> {
+        let (mut done, mut failed) = (Vec::new(), None);
+        for arrival in arrivals {
+            match self.one(arrival, tries).await {
+                Ok(outcome) => done.push(outcome),
+                Err(error) => {
+                    tracing::warn!(key = arrival.key, %error, "a frame has no result yet");
+                    failed = failed.or(Some(error));
+                }
+            }
+        }
+        failed.map_or(Ok(done), Err)
+    }
+
+    async fn one(&self, arrival: &Arrival, tries: u32) -> Result<Done, HandleError> {
+        let start = self.clock.now();
+        let key = &arrival.key;
+        let done = |outcome, times: [Duration; 3]| {
+            let [read_us, classify_us, write_us] = times.map(|time| time.as_micros());
+            let told = serde_json::to_string(&outcome).unwrap_or_default();
+            tracing::info!(key, outcome = told, read_us, classify_us, write_us, "frame");
+            Done { key: key.clone(), outcome, read_us, classify_us, write_us }
+        };
+        let nothing = Duration::ZERO;
+        if let Some(why) = self.not_ours(arrival) {
+            return Ok(done(Outcome::Ignored { why }, [nothing; 3]));
+        }
+        let head = match self.frames.head(key).await {
+            Ok(head) => head,
+            Err(error) => {
+                let outcome = self.unread(key, error).await?;
+                return Ok(done(
+                    outcome,
+                    [self.clock.now().saturating_sub(start), nothing, nothing],
+                ));
+            }
+        };
+        let read = self.clock.now();
+        let classified = self.classify(head.manifest());
+        let classify_end = self.clock.now();
+        let outcome = match classified {
+            Ok(result) => match self.results.put_result(&result).await? {
+                Put::Created => Outcome::Written { faces: result.faces.len() },
+                Put::AlreadyThere => Outcome::AlreadyThere,
+            },
+            Err(why) => self.failed(key, why, tries).await?,
+        };
+        let times = [
+            read.saturating_sub(start),
+            classify_end.saturating_sub(read),
+            self.clock.now().saturating_sub(classify_end),
+        ];
+        Ok(done(outcome, times))
+    }
+
+    fn not_ours(&self, arrival: &Arrival) -> Option<String> {
+        if arrival.bucket != self.frames_bucket {
+            return Some(format!("bucket {:?} is not {:?}", arrival.bucket, self.frames_bucket));
+        }
+        let ours = arrival.key.starts_with(key::FRAMES);
+        (!ours).then(|| format!("its key does not begin with {}", key::FRAMES))
+    }
+
+    fn classify(&self, manifest: &Manifest) -> Result<FrameResult, String> {
+        let mut model = self.model.lock().unwrap_or_else(PoisonError::into_inner);
+        classify(manifest, model.as_mut(), self.placement).map_err(|error| error.to_string())
+    }
+
+    /// What a frame that was not read comes to.
+    async fn unread(&self, key: &str, error: StoreError) -> Result<Outcome, HandleError> {
+        match error {
+            StoreError::Missing { .. } => Ok(Outcome::Gone),
+            StoreError::NoKey { .. } => Ok(self.set_aside(key, error.to_string()).await?),
+            error => match error.fault() {
+                Fault::Corrupt | Fault::Permanent => {
+                    Ok(self.set_aside(key, error.to_string()).await?)
+                }
+                Fault::Transient | Fault::Misuse => Err(error.into()),
+            },
+        }
+    }
+
+    /// What a frame that the network failed on comes to: the number of tries is what the queue says, or what this
+    /// process has seen, whichever is more.
+    async fn failed(&self, key: &str, why: String, tries: u32) -> Result<Outcome, HandleError> {
+        let tries = tries.max(self.count_failure(key));
+        if tries < TRIES_MAX {
+            return Err(HandleError::Classify { key: key.to_owned(), tries, why });
+        }
+        Ok(self.set_aside(key, format!("failed {tries} times: {why}")).await?)
+    }
+
+    fn count_failure(&self, key: &str) -> u32 {
+        let mut failures = self.failures.lock().unwrap_or_else(PoisonError::into_inner);
+        if failures.len() >= FAILURES_KEPT_MAX && !failures.contains_key(key) {
+            failures.clear();
+        }
+        let tries = failures.entry(key.to_owned()).or_default();
+        *tries += 1;
+        *tries
+    }
+
+    async fn set_aside(&self, key: &str, why: String) -> Result<Outcome, StoreError> {
+        let reason = why.chars().take(REASON_CHARS_MAX).collect();
+        let letter = DeadLetter { schema: RESULT_SCHEMA, key: key.to_owned(), reason };
+        // Written once: the first reason stays.
+        let _: Put = self.results.put_dead_letter(&letter).await?;
+        tracing::error!(key, why, "set aside");
+        self.failures.lock().unwrap_or_else(PoisonError::into_inner).remove(key);
+        Ok(Outcome::SetAside { why })
+    }
+}
