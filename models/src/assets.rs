@@ -3,6 +3,7 @@
 
 use std::{
     fs, io,
+    os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
     process::Command,
 };
@@ -23,6 +24,19 @@ pub enum Ecosystem {
     Npm,
 }
 
+/// Who needs an asset, so that nobody waits for what only another needs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Group {
+    /// A site, and the ordinary tests.
+    #[default]
+    Site,
+    /// The function's zip for AWS, which is to be small.
+    Function,
+    /// Tests against other people's servers, which are large; without them those tests say so and end.
+    Test,
+}
+
 /// One asset.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -41,6 +55,12 @@ pub struct Asset {
     pub sha256: String,
     /// SPDX licence.
     pub licence: String,
+    /// Who needs it.
+    #[serde(default)]
+    pub group: Group,
+    /// Whether it is a program.
+    #[serde(default)]
+    pub executable: bool,
     /// Input shape for networks, in words.
     #[serde(default)]
     pub input: String,
@@ -198,6 +218,10 @@ impl Asset {
         // Copied beside and renamed: an interrupted copy must not look like a file of another digest.
         let (part, target) = (folder.join(format!(".{}.part", self.name)), folder.join(&self.name));
         fs::copy(&file, &part).map_err(|e| self.io(&part, e))?;
+        if self.executable {
+            let all_may_run = fs::Permissions::from_mode(0o755);
+            fs::set_permissions(&part, all_may_run).map_err(|e| self.io(&part, e))?;
+        }
         fs::rename(&part, &target).map_err(|e| self.io(&target, e))
     }
 

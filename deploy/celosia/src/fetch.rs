@@ -3,7 +3,7 @@
 use std::{path::PathBuf, process::ExitCode};
 
 use anyhow::Context;
-use models::assets::{REGISTRY, registry};
+use models::assets::{self, REGISTRY, registry};
 
 #[derive(clap::Args)]
 pub(crate) struct Options {
@@ -16,6 +16,27 @@ pub(crate) struct Options {
     /// Only says what is there and what is missing; exits with 1 when anything is.
     #[arg(long)]
     check: bool,
+    /// Which assets: those of a site, of the function's zip for AWS, or of tests against other people's servers.
+    #[arg(long, value_enum, default_value_t = Group::Site)]
+    group: Group,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+enum Group {
+    Site,
+    Function,
+    Test,
+}
+
+impl Group {
+    const fn has(self, asset: &assets::Asset) -> bool {
+        matches!(
+            (self, asset.group),
+            (Self::Site, assets::Group::Site)
+                | (Self::Function, assets::Group::Function)
+                | (Self::Test, assets::Group::Test)
+        )
+    }
 }
 
 /// Brings what is missing; a file with another digest is an error, never overwritten in silence.
@@ -23,7 +44,8 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<ExitCode> {
     let scripts = &options.scripts;
     let scripts = scripts.canonicalize().with_context(|| scripts.display().to_string());
     let mut missing = 0;
-    let all = registry(REGISTRY)?;
+    let mut all = registry(REGISTRY)?;
+    all.retain(|asset| options.group.has(asset));
     for (index, asset) in all.iter().enumerate() {
         let number = format!("{}/{}", index + 1, all.len());
         if asset.is_installed(&options.assets)? {
