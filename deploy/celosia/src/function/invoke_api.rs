@@ -71,7 +71,11 @@ async fn invoke(
         return api.refuse(StatusCode::BAD_REQUEST, "InvalidRequestContentException", &message);
     }
     let Some(id) = request_id() else {
-        return api.refuse(StatusCode::INTERNAL_SERVER_ERROR, "ServiceException", "no random bytes");
+        return api.refuse(
+            StatusCode::INTERNAL_SERVER_ERROR,
+            "ServiceException",
+            "no random bytes",
+        );
     };
     let kind = headers.get("x-amz-invocation-type").and_then(|value| value.to_str().ok());
     match kind.unwrap_or("RequestResponse") {

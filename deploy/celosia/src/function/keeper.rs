@@ -46,9 +46,8 @@ pub(super) async fn keep(
         let remains = runtime.close();
         // A process that does not come to work fails the invocation that it was to take, as on AWS: what waits must not
         // wait for a program that cannot start.
-        let job = remains.job.or_else(|| {
-            if remains.was_ready { None } else { shared.queue.try_next() }
-        });
+        let job =
+            remains.job.or_else(|| if remains.was_ready { None } else { shared.queue.try_next() });
         if let Some(job) = job {
             let outcome = outcome(&job.id, &end, &config, remains.init_error);
             shared.queue.end(job, outcome);

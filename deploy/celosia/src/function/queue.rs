@@ -190,8 +190,7 @@ mod tests {
 
     fn queue(places: usize) -> (Arc<Queue>, Arc<Counters>) {
         let counters = Arc::new(Counters::default());
-        let queue =
-            Queue::new(places, Duration::ZERO, Arc::clone(&counters), Shutdown::default());
+        let queue = Queue::new(places, Duration::ZERO, Arc::clone(&counters), Shutdown::default());
         (queue, counters)
     }
 

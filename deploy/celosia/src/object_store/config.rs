@@ -205,9 +205,16 @@ mod tests {
         )
         .unwrap_err()
         .to_string();
-        for part in
-            ["loopback", "Frames", "a b", "none.secret", "delete:frames", "32", "other", "https://x"]
-        {
+        for part in [
+            "loopback",
+            "Frames",
+            "a b",
+            "none.secret",
+            "delete:frames",
+            "32",
+            "other",
+            "https://x",
+        ] {
             assert!(error.contains(part), "{part:?} is not in: {error}");
         }
         assert!(!error.contains("short\""), "{error}");

@@ -166,7 +166,14 @@ impl Folder {
             }
             match fs::hard_link(&part, &target) {
                 Ok(()) => Ok(Placed::Written),
-                Err(error) if error.kind() == ErrorKind::AlreadyExists => Ok(Placed::WasThere),
+                Err(error) if error.kind() == ErrorKind::AlreadyExists => {
+                    // A folder of that name is no object that a writer may believe to be there.
+                    if target.is_dir() {
+                        Err(ErrorKind::IsADirectory.into())
+                    } else {
+                        Ok(Placed::WasThere)
+                    }
+                }
                 Err(error) => Err(error),
             }
         };
@@ -260,7 +267,10 @@ fn disk(path: &Path) -> impl FnOnce(io::Error) -> FolderError {
 fn no_object(key: &str, path: &Path, error: io::Error) -> FolderError {
     match error.kind() {
         ErrorKind::NotFound => FolderError::NoKey(key.to_owned()),
-        ErrorKind::NotADirectory => FolderError::Key(key.to_owned(), "a part of it is an object"),
+        // The latter is what making a folder finds in its way.
+        ErrorKind::NotADirectory | ErrorKind::AlreadyExists => {
+            FolderError::Key(key.to_owned(), "a part of it is an object")
+        }
         ErrorKind::IsADirectory => FolderError::Key(key.to_owned(), "it is a part of other keys"),
         _ => disk(path)(error),
     }

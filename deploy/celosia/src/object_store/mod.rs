@@ -80,9 +80,8 @@ pub async fn run(config: Config, shutdown: Shutdown) -> Result<(), StartError> {
 
     // Events are told of until the last object was written.
     let telling = Shutdown::default();
-    let notices = config
-        .notify
-        .map(|rule| Notices::start(rule, clock, Arc::clone(&counters), &telling));
+    let notices =
+        config.notify.map(|rule| Notices::start(rule, clock, Arc::clone(&counters), &telling));
     let objects = Objects::new(folder, notices, Arc::clone(&counters));
     let mut service = S3ServiceBuilder::new(objects);
     service.set_auth(config.keys.clone());
@@ -95,8 +94,8 @@ pub async fn run(config: Config, shutdown: Shutdown) -> Result<(), StartError> {
         }
     });
     let stop = shutdown.clone();
-    let served = axum::serve(listener, router)
-        .with_graceful_shutdown(async move { stop.requested().await });
+    let served =
+        axum::serve(listener, router).with_graceful_shutdown(async move { stop.requested().await });
     shutdown.spawn(async move {
         if let Err(error) = served.await {
             tracing::error!(%error, "serving ended");

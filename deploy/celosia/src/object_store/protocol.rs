@@ -27,6 +27,8 @@ use super::{
 
 /// Most objects in memory at once, each of at most [`OBJECT_BYTES_MAX`]; further requests wait.
 const AT_ONCE_MAX: usize = 16;
+/// Most bytes by which the chunks of a body make it longer: a line of some 100 for each 64 KiB.
+const CHUNKS_BYTES_MAX: usize = 64 * 1024;
 /// Most keys of one page, as on S3.
 const PAGE_KEYS_MAX: usize = 1000;
 
@@ -98,9 +100,8 @@ impl S3 for Objects {
 
         let (bucket, key, length) = (input.bucket, input.key, bytes.len());
         let place = (bucket.clone(), key.clone());
-        let placed = self
-            .blocking(move |folder| folder.put(&place.0, &place.1, &bytes, once))
-            .await?;
+        let placed =
+            self.blocking(move |folder| folder.put(&place.0, &place.1, &bytes, once)).await?;
         if placed == Placed::WasThere {
             self.counters.add(count::WERE_THERE, 1);
             return Err(s3_error!(PreconditionFailed, "There is an object of this key"));
@@ -214,12 +215,12 @@ fn listed(entry: super::folder::Entry) -> ListedObject {
     }
 }
 
-/// The body in memory, which is as long as was announced.
+/// The body in memory. What was announced is only a first look: with signed chunks it is longer than the bytes. That
+/// no byte is missing is seen by HTTP, by the signature and by the checksums.
 async fn whole(body: StreamingBlob, announced: Option<i64>) -> S3Result<Vec<u8>> {
     let too_large = || s3_error!(EntityTooLarge, "Objects are of at most {OBJECT_BYTES_MAX} bytes");
-    let announced = announced.map(usize::try_from).transpose();
-    let announced = announced.map_err(|_| s3_error!(InvalidArgument))?;
-    if announced.is_some_and(|length| length > OBJECT_BYTES_MAX) {
+    let announced = announced.map_or(Ok(0), usize::try_from);
+    if announced.map_err(|_| s3_error!(InvalidArgument))? > OBJECT_BYTES_MAX + CHUNKS_BYTES_MAX {
         return Err(too_large());
     }
     let limited = Limited::new(Body::from(body), OBJECT_BYTES_MAX);
@@ -229,11 +230,7 @@ async fn whole(body: StreamingBlob, announced: Option<i64>) -> S3Result<Vec<u8>>
         }
         S3Error::with_source(S3ErrorCode::IncompleteBody, error)
     })?;
-    let bytes = bytes.to_bytes().to_vec();
-    if announced.is_some_and(|length| length != bytes.len()) {
-        return Err(s3_error!(IncompleteBody));
-    }
-    Ok(bytes)
+    Ok(bytes.to_bytes().to_vec())
 }
 
 /// Checks the bytes against every checksum that came with them, before any of them is kept.

@@ -71,8 +71,8 @@ fn keys_that_are_no_path_below_their_bucket_are_refused() {
         assert!(matches!(error, FolderError::NoBucket(_)), "{bucket:?}: {error}");
     }
     let _ = folder.put("frames", "a/b", b"x", true).unwrap();
-    for key in ["a", "a/b/c"] {
-        let error = folder.put("frames", key, b"x", false).unwrap_err();
+    for (key, once) in [("a", true), ("a", false), ("a/b/c", true), ("a/b/c", false)] {
+        let error = folder.put("frames", key, b"x", once).unwrap_err();
         assert!(matches!(error, FolderError::Key(..)), "{key:?}: {error}");
     }
     assert!(matches!(folder.read("frames", "a").unwrap_err(), FolderError::NoKey(_)));
