@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use backon::{BackoffBuilder, ExponentialBuilder};
+use backon::{BackoffBuilder, ExponentialBackoff, ExponentialBuilder};
 
 use crate::Shutdown;
 
@@ -40,9 +40,52 @@ pub async fn retry<T, E: Faulty>(
     what: &'static str,
     attempt: impl AsyncFnMut() -> Result<T, E>,
 ) -> Result<T, E> {
+    retry_after(waits(), shutdown, what, attempt).await
+}
+
+fn waits() -> ExponentialBackoff {
     let builder = ExponentialBuilder::default().with_min_delay(FIRST_WAIT).with_jitter();
-    let waits = builder.with_max_delay(LONGEST_WAIT).without_max_times().build();
-    retry_after(waits, shutdown, what, attempt).await
+    builder.with_max_delay(LONGEST_WAIT).without_max_times().build()
+}
+
+/// The same as [`retry`] for loops in spawned tasks whose attempts borrow: the compiler cannot see yet that a borrowing
+/// async closure may move between threads.
+#[derive(Debug)]
+pub struct Tries(ExponentialBackoff);
+
+impl Default for Tries {
+    fn default() -> Self {
+        Self(waits())
+    }
+}
+
+impl Tries {
+    /// After a failed try: waits, when another one makes sense.
+    ///
+    /// # Errors
+    /// Gives the error back when it is not transient, and at shutdown.
+    pub async fn again<E: Faulty>(
+        &mut self,
+        shutdown: &Shutdown,
+        what: &'static str,
+        error: E,
+    ) -> Result<(), E> {
+        wait_after(&mut self.0, shutdown, what, error).await
+    }
+}
+
+async fn wait_after<E: Faulty>(
+    waits: &mut impl Iterator<Item = Duration>,
+    shutdown: &Shutdown,
+    what: &'static str,
+    error: E,
+) -> Result<(), E> {
+    if error.fault() != Fault::Transient {
+        return Err(error);
+    }
+    tracing::warn!(what, %error, "failed, will try again");
+    let wait = waits.next().unwrap_or(LONGEST_WAIT);
+    if shutdown.sleep(wait).await { Ok(()) } else { Err(error) }
 }
 
 async fn retry_after<T, E: Faulty>(
@@ -52,15 +95,9 @@ async fn retry_after<T, E: Faulty>(
     mut attempt: impl AsyncFnMut() -> Result<T, E>,
 ) -> Result<T, E> {
     loop {
-        let error = match attempt().await {
+        match attempt().await {
             Ok(value) => return Ok(value),
-            Err(error) if error.fault() != Fault::Transient => return Err(error),
-            Err(error) => error,
-        };
-        tracing::warn!(what, %error, "failed, will try again");
-        let wait = waits.next().unwrap_or(LONGEST_WAIT);
-        if !shutdown.sleep(wait).await {
-            return Err(error);
+            Err(error) => wait_after(&mut waits, shutdown, what, error).await?,
         }
     }
 }
@@ -96,6 +133,17 @@ mod tests {
             assert_eq!(retry(&shutdown, "test", attempt).await, Err(Error(fault)));
             assert_eq!(attempts, 1, "{fault:?} was tried again");
         }
+    }
+
+    #[tokio::test]
+    async fn tries_give_back_what_waiting_does_not_mend() {
+        let (shutdown, mut tries) = (Shutdown::default(), Tries::default());
+        assert_eq!(tries.again(&shutdown, "test", Error(Fault::Transient)).await, Ok(()));
+        let error = Error(Fault::Misuse);
+        assert_eq!(tries.again(&shutdown, "test", error).await, Err(Error(Fault::Misuse)));
+        shutdown.request();
+        let error = Error(Fault::Transient);
+        assert_eq!(tries.again(&shutdown, "test", error).await, Err(Error(Fault::Transient)));
     }
 
     #[tokio::test]

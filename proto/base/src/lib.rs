@@ -11,7 +11,7 @@ pub mod shutdown;
 pub mod telemetry;
 
 pub use clock::{Clock, ManualClock, SystemClock};
-pub use fault::{Fault, Faulty, retry};
+pub use fault::{Fault, Faulty, Tries, retry};
 pub use shutdown::Shutdown;
 
 /// Exit codes from `sysexits.h`, so that a supervisor can tell a bad configuration from a crash.
