@@ -23,6 +23,10 @@ pub enum Plan {
     AwayOnce(u64),
     /// The n-th call does its work and the answer is lost; later ones work.
     AnswerLost(u64),
+    /// From the n-th call on it is away.
+    AwayFrom(u64),
+    /// The n-th call does its work, the answer is lost, and from then on it is away.
+    AwayAfter(u64),
 }
 
 /// Another store with a plan for failing. Clones share the plan.
@@ -63,15 +67,21 @@ impl<S> Faulty<S> {
         match plan {
             Plan::Away => Err(StoreError::Unavailable { action, key, why }),
             Plan::AwayOnce(n) if n == at => Err(StoreError::Unavailable { action, key, why }),
+            Plan::AwayFrom(n) if n <= at => Err(StoreError::Unavailable { action, key, why }),
+            Plan::AwayAfter(n) if n < at => Err(StoreError::Unavailable { action, key, why }),
             Plan::Refusing => Err(StoreError::Refused { action, key, why }),
-            Plan::Sound | Plan::AwayOnce(_) | Plan::AnswerLost(_) => Ok(at),
+            Plan::Sound
+            | Plan::AwayOnce(_)
+            | Plan::AnswerLost(_)
+            | Plan::AwayFrom(_)
+            | Plan::AwayAfter(_) => Ok(at),
         }
     }
 
     /// After a call: whether its answer is lost.
     fn after(&self, action: &'static str, key: &str, at: u64) -> Result<(), StoreError> {
         let (plan, _) = *self.1.lock().unwrap_or_else(PoisonError::into_inner);
-        if plan == Plan::AnswerLost(at) {
+        if [Plan::AnswerLost(at), Plan::AwayAfter(at)].contains(&plan) {
             let why = "the answer was lost, as planned".to_owned();
             return Err(StoreError::Unavailable { action, key: key.to_owned(), why });
         }
