@@ -1,16 +1,24 @@
-//! Owns coverage recall as the design defines it: a face is covered when 90% of the central 70% of its annotated box (in
-//! width and in height) lies in redacted regions; the stricter reading takes 90% of the whole box.
+//! Owns the command `coverage`: the product's own way of every photo, or another's boxes on the same photos, and the
+//! report as a table, JSON and a figure.
 
-use std::{collections::BTreeMap, path::PathBuf};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::{Path, PathBuf},
+};
 
-use anyhow::Context;
+use anyhow::{Context, bail};
 use base::{Clock as _, SystemClock};
 use models::FaceDetector;
 use privacy::{Noise, Policy, RawFrame};
-use proto::manifest::{Rect, Region};
-use serde::Serialize;
+use serde::Deserialize;
+use sha2::{Digest as _, Sha256};
 
-use crate::voc::{self, Face};
+use crate::{
+    area::Area,
+    plot,
+    tally::{Report, Row, Tally},
+    voc::{self, Photo},
+};
 
 #[derive(clap::Args)]
 pub(crate) struct Options {
@@ -26,27 +34,53 @@ pub(crate) struct Options {
     /// Only every n-th photo: a quick look.
     #[arg(long, default_value_t = 1)]
     every: usize,
+    /// One half of the photos, told apart by their group of near-duplicates: settings are tuned on half a alone.
+    #[arg(long)]
+    half: Option<Half>,
+    /// Folder with the `index.csv` that has the groups; the folder of the photos unless given.
+    #[arg(long)]
+    groups: Option<PathBuf>,
+    /// What another redactor covered on the same photos, for a row of its own: one JSON object a line with `stem` and
+    /// `boxes` (left, top, width, height in pixels). May be given several times.
+    #[arg(long)]
+    boxes: Vec<PathBuf>,
+    /// Figure to write (SVG): recall by size with intervals.
+    #[arg(long)]
+    plot: Option<PathBuf>,
 }
 
-#[derive(Debug, Default, Serialize)]
-struct Bin {
-    faces: u32,
-    covered: u32,
-    covered_box: u32,
+/// Half of the photos.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum Half {
+    /// The half that settings may be tuned on.
+    A,
+    /// The half that they are reported on.
+    B,
 }
 
-#[derive(Debug, Serialize)]
-struct Report {
-    bins: BTreeMap<&'static str, Bin>,
-    redacted_share: f64,
-    pictures: u32,
-    withheld: u32,
-    ms_per_picture: f64,
+impl Half {
+    /// Which half a group belongs to: by the first bit of its name's SHA-256, so that it never changes.
+    fn of(group: &str) -> Self {
+        let digest = Sha256::digest(group.as_bytes());
+        if digest.first().is_some_and(|byte| byte % 2 == 0) { Self::A } else { Self::B }
+    }
 }
 
-/// Shares that make a face covered, from the design's definition.
-const COVERED: f64 = 0.9;
-const CENTRAL: f32 = 0.7;
+/// The photos of a folder, or one half of them.
+pub(crate) fn photos(
+    folder: &Path,
+    groups: Option<&PathBuf>,
+    half: Option<Half>,
+) -> anyhow::Result<Vec<Photo>> {
+    let mut photos = voc::read(folder)?;
+    let Some(half) = half else { return Ok(photos) };
+    let groups = voc::groups(groups.map_or(folder, PathBuf::as_path))?;
+    if groups.is_empty() {
+        bail!("halves need the groups of near-duplicates: --groups FOLDER with an index.csv");
+    }
+    photos.retain(|photo| Half::of(groups.get(&photo.stem).unwrap_or(&photo.stem)) == half);
+    Ok(photos)
+}
 
 pub(crate) fn run(
     options: &Options,
@@ -54,112 +88,70 @@ pub(crate) fn run(
     auditor: &mut dyn FaceDetector,
 ) -> anyhow::Result<()> {
     let policy = Policy::named(&options.policy)?;
-    let photos = voc::read(&options.voc)?;
+    let photos = photos(&options.voc, options.groups.as_ref(), options.half)?;
+    let photos: Vec<&Photo> = photos.iter().step_by(options.every.max(1)).collect();
+    let mut peers = Vec::new();
+    for file in &options.boxes {
+        peers.push((file, read_boxes(file)?, Tally::default()));
+    }
     let clock = SystemClock::default();
     // The value of the key does not change where regions lie.
     let noise = Noise::new([0; 32], 0);
-    let bins = ["16-32", "32-64", "64+"].map(|name| (name, Bin::default()));
-    let mut report = Report {
-        bins: BTreeMap::from(bins),
-        redacted_share: 0.0,
-        pictures: 0,
-        withheld: 0,
-        ms_per_picture: 0.0,
-    };
-    for photo in photos.iter().step_by(options.every.max(1)) {
+    let mut tally = Tally::default();
+    for (number, photo) in photos.iter().enumerate() {
         let bytes =
             std::fs::read(&photo.image).with_context(|| photo.image.display().to_string())?;
         let raw = RawFrame::from_still(&bytes, crate::cells::meta())
             .with_context(|| photo.image.display().to_string())?;
+        let size = raw.view().map(|view| (view.width(), view.height()));
         let start = clock.now();
         let frame = privacy::anonymise(raw, detector, auditor, &policy, &noise);
-        report.ms_per_picture += (clock.now() - start).as_secs_f64() * 1000.0;
-        report.pictures += 1;
-        // A withheld frame shows nobody: each of its faces is covered, and its whole area is the price.
-        let mask = frame.as_ref().ok().map(|frame| Mask::new(frame.size(), frame.regions()));
-        report.withheld += u32::from(mask.is_none());
-        report.redacted_share += mask.as_ref().map_or(1.0, Mask::share);
-        for face in &photo.faces {
-            count(&mut report.bins, face, mask.as_ref());
+        let ms = (clock.now() - start).as_secs_f64() * 1000.0;
+        let area = frame.as_ref().ok().map(|frame| Area::of(frame.size(), frame.regions()));
+        tally.add(&photo.faces, area.as_ref(), ms);
+        let size = size.and_then(|(w, h)| Some((u32::try_from(w).ok()?, u32::try_from(h).ok()?)));
+        let size = size.context("a picture without a size")?;
+        for (file, boxes, tally) in &mut peers {
+            let boxes = boxes.get(&photo.stem);
+            let boxes = boxes.with_context(|| format!("{}: no {}", file.display(), photo.stem))?;
+            tally.add(&photo.faces, Some(&Area::of_boxes(size, &boxes.boxes)), boxes.ms);
         }
-        if report.pictures.is_multiple_of(50) {
-            eprintln!("{} of {} pictures", report.pictures, photos.len() / options.every.max(1));
+        if (number + 1) % 50 == 0 {
+            eprintln!("{} of {} pictures", number + 1, photos.len());
         }
     }
-    let pictures = f64::from(report.pictures.max(1));
-    report.redacted_share /= pictures;
-    report.ms_per_picture /= pictures;
+    let mut report = tally.report(format!("celosia, policy {}", policy.reference().name));
+    report.peers = peers
+        .into_iter()
+        .map(|(file, _, tally)| {
+            tally.report(file.file_stem().unwrap_or_default().to_string_lossy().into_owned())
+        })
+        .collect();
+    if let Some(file) = &options.plot {
+        plot::coverage(file, &report)?;
+    }
     print(&report, options.json)
 }
 
-fn count(bins: &mut BTreeMap<&'static str, Bin>, face: &Face, mask: Option<&Mask>) {
-    let name = match face.width().min(face.height()) {
-        side if side < 16.0 => return,
-        side if side < 32.0 => "16-32",
-        side if side < 64.0 => "32-64",
-        _ => "64+",
-    };
-    let bin = bins.entry(name).or_default();
-    let covered = |part: f32| mask.is_none_or(|mask| mask.covered(face, part) >= COVERED);
-    bin.faces += 1;
-    bin.covered += u32::from(covered(CENTRAL));
-    bin.covered_box += u32::from(covered(1.0));
+/// What another redactor covered on one photo.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Boxes {
+    stem: String,
+    boxes: Vec<[f32; 4]>,
+    #[serde(default)]
+    ms: f64,
 }
 
-/// Which pixels are redacted.
-struct Mask {
-    width: usize,
-    height: usize,
-    redacted: Vec<bool>,
-}
-
-impl Mask {
-    fn new((width, height): (u32, u32), regions: &[Region]) -> Self {
-        let (width, height) = (width as usize, height as usize);
-        let mut mask = Self { width, height, redacted: vec![false; width * height] };
-        let grids = regions.iter().filter_map(|region| region.grid.as_ref().map(|g| g.rect));
-        for rect in regions.iter().flat_map(|region| region.fill.iter().copied()).chain(grids) {
-            mask.mark(rect);
-        }
-        mask
-    }
-
-    fn mark(&mut self, rect: Rect) {
-        let [x, y, w, h] = [rect.x, rect.y, rect.w, rect.h].map(|v| v as usize);
-        for row in self.redacted.chunks_mut(self.width).skip(y).take(h) {
-            row.iter_mut().skip(x).take(w).for_each(|pixel| *pixel = true);
-        }
-    }
-
-    #[expect(clippy::cast_precision_loss, reason = "pictures have fewer than 2^24 pixels")]
-    fn share(&self) -> f64 {
-        self.redacted.iter().filter(|pixel| **pixel).count() as f64 / self.redacted.len() as f64
-    }
-
-    /// Share of the central part of a face's box that is redacted; 1 when no pixel of it is in the picture.
-    #[expect(
-        clippy::cast_precision_loss,
-        clippy::cast_possible_truncation,
-        clippy::cast_sign_loss,
-        reason = "clamped to the picture"
-    )]
-    fn covered(&self, face: &Face, part: f32) -> f64 {
-        let [x0, y0, x1, y1] = face.corners;
-        let span = |low: f32, high: f32, side: usize| {
-            let (middle, half) = (f32::midpoint(low, high), (high - low) * part / 2.0);
-            let clamp = |v: f32| v.round().clamp(0.0, side as f32) as usize;
-            clamp(middle - half)..clamp(middle + half)
-        };
-        let (columns, rows) = (span(x0, x1, self.width), span(y0, y1, self.height));
-        let (mut all, mut hidden) = (0u32, 0u32);
-        for row in self.redacted.chunks(self.width).skip(rows.start).take(rows.len()) {
-            for pixel in row.iter().skip(columns.start).take(columns.len()) {
-                all += 1;
-                hidden += u32::from(*pixel);
-            }
-        }
-        if all == 0 { 1.0 } else { f64::from(hidden) / f64::from(all) }
-    }
+fn read_boxes(file: &Path) -> anyhow::Result<BTreeMap<String, Boxes>> {
+    let text = std::fs::read_to_string(file).with_context(|| file.display().to_string())?;
+    let lines = text.lines().filter(|line| !line.trim().is_empty()).enumerate();
+    let parsed = lines.map(|(number, line)| {
+        let boxes: Boxes = serde_json::from_str(line)
+            .with_context(|| format!("{} line {}", file.display(), number + 1))?;
+        Ok((boxes.stem.clone(), boxes))
+    });
+    parsed.collect()
 }
 
 #[expect(clippy::print_stdout, reason = "the report is what this command is for")]
@@ -168,41 +160,72 @@ fn print(report: &Report, json: bool) -> anyhow::Result<()> {
         println!("{}", serde_json::to_string_pretty(report)?);
         return Ok(());
     }
-    println!("{:>8} {:>7} {:>9} {:>9}", "size px", "faces", "covered", "whole box");
-    for (name, bin) in &report.bins {
-        let n = f64::from(bin.faces.max(1));
-        let (covered, whole) = (f64::from(bin.covered) / n, f64::from(bin.covered_box) / n);
-        println!("{name:>8} {:>7} {covered:>9.3} {whole:>9.3}", bin.faces);
+    for report in std::iter::once(report).chain(&report.peers) {
+        println!("{}", report.by);
+        println!(
+            "{:>10} {:>6} {:>6} {:>8} {:>15} {:>9} {:>15} {:>8}",
+            "faces", "px", "n", "covered", "95%", "whole box", "95%", "withheld"
+        );
+        let line = |who: &str, px: &str, row: &Row| {
+            let [[low, high], [box_low, box_high]] = [row.recall.interval, row.recall_box.interval];
+            println!(
+                "{who:>10} {px:>6} {:>6} {:>8.3} {low:>7.3}-{high:<7.3} {:>9.3} {box_low:>7.3}-{box_high:<7.3} {:>8}",
+                row.counts.faces, row.recall.share, row.recall_box.share, row.counts.withheld
+            );
+        };
+        for (px, row) in &report.bins {
+            line("all", px, row);
+        }
+        line("all", "32+", &report.faces_32);
+        for (class, rows) in &report.classes {
+            for px in BTreeSet::from(["16-32", "32+"]) {
+                if let Some(row) = rows.get(px) {
+                    line(class, px, row);
+                }
+            }
+        }
+        println!(
+            "{} pictures, {} withheld, {:.1} misses in 1,000 faces, a miss in {:.1}% of pictures\n\
+             redacted share {:.3}, outside faces grown 1.6: median {:.3}, 95th percentile {:.3}; {:.0} ms a picture\n",
+            report.pictures,
+            report.withheld,
+            report.misses_per_1000,
+            report.pictures_with_a_miss.share * 100.0,
+            report.redacted_share,
+            report.outside_median,
+            report.outside_p95,
+            report.ms_per_picture
+        );
     }
-    println!(
-        "{} pictures, {} withheld, redacted share {:.3}, {:.0} ms a picture",
-        report.pictures, report.withheld, report.redacted_share, report.ms_per_picture
-    );
     Ok(())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::voc::Class;
 
     #[test]
-    fn a_face_is_covered_by_its_central_part_or_its_whole_box() {
-        let rect = Rect { x: 10, y: 10, w: 70, h: 100 };
-        let mask = Mask::new((100, 120), &[Region { fill: vec![rect], grid: None }]);
-        let face = Face { class: Class::Mask, corners: [0.0, 10.0, 100.0, 110.0] };
-        // Whole box: 70 of 100 columns. Central part: columns 15 to 85, of which 15 to 80 are redacted.
-        assert!((mask.covered(&face, 1.0) - 0.70).abs() < 1e-9);
-        assert!((mask.covered(&face, CENTRAL) - 65.0 / 70.0).abs() < 1e-9);
-        assert!((mask.share() - 7000.0 / 12_000.0).abs() < 1e-9);
+    fn halves_follow_the_group_and_never_change() {
+        let of = ["maksssksksss0", "maksssksksss1", "maksssksksss100"].map(Half::of);
+        assert_eq!(of, HALVES_OF_THE_TUNING);
     }
 
+    /// As the half was when settings were tuned.
+    const HALVES_OF_THE_TUNING: [Half; 3] = [Half::B, Half::A, Half::A];
+
     #[test]
-    fn a_withheld_frame_covers_its_faces_and_small_faces_are_left_out() {
-        let mut bins = BTreeMap::new();
-        let face = Face { class: Class::Mask, corners: [0.0, 0.0, 20.0, 40.0] };
-        count(&mut bins, &face, None);
-        count(&mut bins, &Face { corners: [0.0, 0.0, 15.0, 40.0], ..face }, None);
-        assert_eq!((bins.len(), bins["16-32"].faces, bins["16-32"].covered_box), (1, 1, 1));
+    fn another_redactors_boxes_are_read_line_by_line_and_errors_name_the_line() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("peer.ndjson");
+        std::fs::write(&file, "{\"stem\": \"a\", \"boxes\": [[1, 2, 3, 4.5]], \"ms\": 7}\n\n")
+            .unwrap();
+        let boxes = read_boxes(&file).unwrap();
+        assert_eq!(
+            (boxes["a"].boxes.as_slice(), boxes["a"].ms),
+            (&[[1.0, 2.0, 3.0, 4.5]][..], 7.0)
+        );
+        std::fs::write(&file, "{\"stem\": \"a\", \"boxes\": []}\n{\"stem\": 3}\n").unwrap();
+        let error = read_boxes(&file).err().unwrap().to_string();
+        assert!(error.contains("line 2"), "{error}");
     }
 }

@@ -2,13 +2,24 @@
 //! training reads. They run the product's own code on any folder of the right shape and print a table, or JSON with
 //! `--json`.
 
+mod area;
+mod attack;
+mod audit;
+mod augment;
 mod cells;
 mod choice;
 mod coverage;
 mod end_to_end;
+mod identity;
+mod linear;
+mod looks;
+mod masks;
+mod people;
 mod plot;
+mod reidentify;
 mod score;
 mod still;
+mod tally;
 mod utility;
 mod voc;
 
@@ -22,7 +33,9 @@ use onnx::{Detectors, Runtime};
 #[derive(Parser)]
 #[command(after_help = "Examples:\n  \
     evaluation coverage --voc ../shared/data/kaggle853-hires --json\n  \
+    evaluation audit --voc ../shared/data/kaggle853 --json\n  \
     evaluation utility --voc ../shared/data/kaggle853 --json\n  \
+    evaluation reidentify --people ../shared/data/reid/forty-people --json\n  \
     evaluation cells --voc ../shared/data/kaggle853 --out cells.ndjson --draws 4")]
 struct Arguments {
     #[command(subcommand)]
@@ -36,8 +49,12 @@ struct Arguments {
 enum Command {
     /// Coverage recall by size of face, and the redacted share of the picture.
     Coverage(coverage::Options),
+    /// How often the auditor notices a face that was not redacted, and what it costs.
+    Audit(audit::Options),
     /// F1 of the shipped mask classifier on redacted faces, its calibration, and counts on whole photos.
     Utility(utility::Options),
+    /// How often an attacker who redacts with our code names the person behind a redacted face.
+    Reidentify(reidentify::Options),
     /// The cells of every annotated face, one JSON object a line.
     Cells(cells::Options),
 }
@@ -49,11 +66,24 @@ fn main() -> anyhow::Result<()> {
         Runtime::load(&library).context("run `celosia fetch` first")
     };
     match command {
-        Command::Cells(options) => cells::run(&options),
+        Command::Cells(options) => {
+            let mut detectors = Detectors::open(&runtime()?, &assets)?;
+            cells::run(&options, &mut detectors.detector)
+        }
         Command::Coverage(options) => {
             let runtime = runtime()?;
             let Detectors { mut detector, mut auditor } = Detectors::open(&runtime, &assets)?;
             coverage::run(&options, &mut detector, &mut auditor)
+        }
+        Command::Audit(options) => {
+            let runtime = runtime()?;
+            let Detectors { mut detector, mut auditor } = Detectors::open(&runtime, &assets)?;
+            audit::run(&options, &mut detector, &mut auditor)
+        }
+        Command::Reidentify(options) => {
+            let runtime = runtime()?;
+            let Detectors { mut detector, .. } = Detectors::open(&runtime, &assets)?;
+            reidentify::run(&options, &runtime, &assets, &mut detector)
         }
         Command::Utility(options) => {
             let runtime = runtime()?;

@@ -5,7 +5,7 @@ use std::path::Path;
 use anyhow::anyhow;
 use plotters::prelude::*;
 
-use crate::score::Bin;
+use crate::{area::BINS, score::Bin, tally::Report};
 
 const SIZE: (u32, u32) = (720, 540);
 const FONT: (&str, u32) = ("sans-serif", 15);
@@ -34,5 +34,51 @@ pub(crate) fn reliability(file: &Path, bins: &[Bin]) -> anyhow::Result<()> {
     chart.draw_series(LineSeries::new(points.clone(), BLUE)).map_err(|e| wrong(&e))?;
     let dots = points.map(|at| Circle::new(at, 4, BLUE.filled()));
     chart.draw_series(dots).map_err(|e| wrong(&e))?;
+    root.present().map_err(|e| wrong(&e))
+}
+
+/// Recall by size of face with its interval, ours and the peers' side by side.
+pub(crate) fn coverage(file: &Path, report: &Report) -> anyhow::Result<()> {
+    let root = SVGBackend::new(file, SIZE).into_drawing_area();
+    let wrong = |e: &dyn std::fmt::Display| anyhow!("{}: {e}", file.display());
+    root.fill(&WHITE).map_err(|e| wrong(&e))?;
+    let rows: Vec<&Report> = std::iter::once(report).chain(&report.peers).collect();
+    let intervals = rows.iter().flat_map(|row| row.bins.values()).map(|row| row.recall.interval[0]);
+    let low = (intervals.fold(1.0, f64::min) * 50.0).floor() / 50.0;
+    let mut chart = ChartBuilder::on(&root)
+        .margin(16)
+        .caption("Covered faces by size (95% intervals)", FONT)
+        .x_label_area_size(40)
+        .y_label_area_size(50)
+        .build_cartesian_2d(0.0..3.0, low..1.0)
+        .map_err(|e| wrong(&e))?;
+    let name = |at: &f64| {
+        let bin = BINS.iter().enumerate().find(|(b, _)| (*at - *b as f64 - 0.5).abs() < 1e-6);
+        bin.map_or_else(String::new, |(_, name)| format!("{name} px"))
+    };
+    let mut mesh = chart.configure_mesh();
+    mesh.disable_x_mesh().x_labels(7).x_label_formatter(&name).y_desc("share of faces covered");
+    mesh.draw().map_err(|e| wrong(&e))?;
+    for (number, row) in rows.iter().enumerate() {
+        let colour = Palette99::pick(number).to_rgba();
+        let shift = (number as f64 + 0.5) / rows.len() as f64 * 0.6 + 0.2;
+        let points: Vec<(f64, [f64; 2], f64)> = BINS
+            .iter()
+            .enumerate()
+            .filter_map(|(b, name)| row.bins.get(name).map(|row| (b, row.recall)))
+            .map(|(b, recall)| (b as f64 + shift, recall.interval, recall.share))
+            .collect();
+        let bars = points.iter().map(|(x, [low, high], share)| {
+            ErrorBar::new_vertical(*x, *low, *share, *high, colour.filled(), 10)
+        });
+        chart
+            .draw_series(bars)
+            .map_err(|e| wrong(&e))?
+            .label(format!("{} (redacts {:.3})", row.by, row.redacted_share))
+            .legend(move |(x, y)| Circle::new((x + 8, y), 4, colour.filled()));
+    }
+    let mut labels = chart.configure_series_labels();
+    labels.position(SeriesLabelPosition::LowerRight).background_style(WHITE).border_style(BLACK);
+    labels.draw().map_err(|e| wrong(&e))?;
     root.present().map_err(|e| wrong(&e))
 }

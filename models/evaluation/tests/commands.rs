@@ -83,3 +83,43 @@ fn a_grid_that_the_model_does_not_read_is_refused() {
     let said = String::from_utf8_lossy(&output.stderr);
     assert!(!output.status.success() && said.contains("3x5"), "{said}");
 }
+
+#[test]
+fn reidentify_names_clear_people_and_under_solid_fill_does_no_better_than_chance() {
+    let Some(assets) = assets() else { return };
+    let folder = tempfile::tempdir().unwrap();
+    let people = faces::people(folder.path(), 10, 6);
+    let people = people.to_str().unwrap();
+    let run = |arguments: &[&str]| {
+        let all = [&["reidentify", "--people", people, "--repeats", "1"], arguments].concat();
+        command(&assets, &all)
+    };
+    let solid = run(&["--policy", "solid"]);
+    for key in ["/observations/1", "/observations/4", "/observations/16"] {
+        assert!((number(&solid, key) - 1.0 / 10.0).abs() < 1e-6, "{key} of {solid}");
+    }
+    assert!((number(&solid, "/chance") - 1.0 / 10.0).abs() < 1e-6);
+    assert!(number(&solid, "/clear") > 0.9, "{solid}");
+    let noisy = run(&["--grid", "8x2", "--noise", "30"]);
+    let fine = run(&["--grid", "8x2", "--noise", "0"]);
+    let one = |report: &Value| number(report, "/observations/1");
+    assert!(one(&fine) > 0.9 && one(&noisy) < one(&fine), "{noisy} {fine}");
+    let across = number(&noisy, "/across_epochs/16");
+    assert!(across > one(&noisy), "fresh noise averages away: {noisy}");
+    for key in ["/interval/0", "/interval/1", "/colour_floor", "/people", "/photos"] {
+        number(&noisy, key);
+    }
+    assert!(noisy["policy"].is_string() && noisy["attacker"].is_string());
+}
+
+#[test]
+fn a_folder_with_one_person_is_refused() {
+    let Some(assets) = assets() else { return };
+    let folder = tempfile::tempdir().unwrap();
+    let people = faces::people(folder.path(), 1, 3);
+    let mut command = Command::new(env!("CARGO_BIN_EXE_evaluation"));
+    command.current_dir(PROJECT).arg("--assets").arg(&assets).arg("reidentify");
+    let output = command.arg("--people").arg(people).output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(!output.status.success() && said.contains("two folders"), "{said}");
+}

@@ -3,11 +3,13 @@
 mod centerface;
 mod detectors;
 mod mask_cells;
+mod recogniser;
 mod runtime;
 mod ultraface;
 
 pub use centerface::CenterFace;
 pub use detectors::Detectors;
 pub use mask_cells::MaskCells;
+pub use recogniser::Recogniser;
 pub use runtime::{LoadError, Runtime};
 pub use ultraface::UltraFace;

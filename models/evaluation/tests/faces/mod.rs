@@ -28,7 +28,9 @@ pub(crate) fn picture(side: usize, look: Look, grain: usize) -> Vec<u8> {
             let colour = if inside {
                 on_face(look, (x - left) * 100 / size, (y - top) * 100 / size)
             } else {
-                [90, 110, 100]
+                // The background differs from photo to photo, so that no two of them are near-duplicates.
+                let stripe = (x * (1 + grain % 5) + y * (1 + grain % 3)) / 24 % 2 * 60;
+                [60 + (grain * 23 % 90) as u8 + stripe as u8; 3]
             };
             let noise = (((x * 31 + y * 17 + grain * 101) * 2_654_435_761) >> 9) % 9;
             file.extend(colour.map(|v| v.saturating_add(noise as u8)));
@@ -76,6 +78,27 @@ pub(crate) fn voc(folder: &Path, photos: usize) -> PathBuf {
              </bndbox></object></annotation>"
         );
         fs::write(root.join("annotations").join(format!("photo-{i}.xml")), text).unwrap();
+    }
+    root
+}
+
+/// A folder of people who differ in skin, hair and eyes; `photos` of each.
+pub(crate) fn people(folder: &Path, people: usize, photos: usize) -> PathBuf {
+    let root = folder.join("people");
+    for person in 0..people {
+        let sub = root.join(format!("person-{person:02}"));
+        fs::create_dir_all(&sub).unwrap();
+        let mix = |k: usize| (person * k) % people * 130 / people;
+        let look = Look {
+            skin: [110 + mix(1) as u8, 90 + mix(5) as u8, 80 + mix(7) as u8],
+            hair: [20 + mix(7) as u8, 20 + mix(1) as u8, 20 + mix(5) as u8],
+            eyes: 30 + mix(5) / 10,
+            mask: None,
+        };
+        for photo in 0..photos {
+            let name = format!("photo-{photo}.ppm");
+            fs::write(sub.join(name), picture(96, look, person * 31 + photo)).unwrap();
+        }
     }
     root
 }

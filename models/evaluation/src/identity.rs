@@ -1,0 +1,238 @@
+//! Owns the protocol of re-identification: how photos are dealt into folds, what is summed up, and how sure it is.
+
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Mutex, PoisonError,
+        atomic::{AtomicUsize, Ordering},
+    },
+};
+
+use rand::{Rng, SeedableRng, seq::SliceRandom};
+use rand_chacha::ChaCha8Rng;
+
+use crate::{
+    attack::{Answer, Subject, Target},
+    people::People,
+    score::interval,
+};
+
+/// Folds of the cross-validation.
+const FOLDS: usize = 4;
+/// Draws of the bootstrap.
+const DRAWS: usize = 2000;
+/// With fewer persons than this the bootstrap draws photos only: persons would be too few to draw from.
+const PERSONS_MIN: usize = 10;
+/// Share of wrong pairs that are accepted when the share of right ones is told.
+const FAR: f64 = 0.1;
+
+/// Fold of each photo, in each repeat.
+pub(crate) struct Folds(Vec<Vec<usize>>);
+
+impl Folds {
+    /// Deals the groups of each person into folds, anew in each repeat: near-duplicates stay together.
+    pub(crate) fn deal(subjects: &[Subject], repeats: usize, seed: u64) -> Self {
+        let mut random = ChaCha8Rng::seed_from_u64(seed);
+        let mut persons: BTreeMap<usize, Vec<usize>> = BTreeMap::new();
+        for subject in subjects {
+            let groups = persons.entry(subject.person).or_default();
+            if !groups.contains(&subject.group) {
+                groups.push(subject.group);
+            }
+        }
+        let mut deal = || {
+            let mut fold = BTreeMap::new();
+            for groups in persons.values_mut() {
+                groups.shuffle(&mut random);
+                let first = random.random_range(0..FOLDS);
+                let dealt = groups.iter().enumerate();
+                fold.extend(dealt.map(|(i, group)| (*group, (first + i) % FOLDS)));
+            }
+            let of = |subject: &Subject| fold.get(&subject.group).copied().unwrap_or(0);
+            subjects.iter().map(of).collect()
+        };
+        Self((0..repeats.max(1)).map(|_| deal()).collect())
+    }
+}
+
+/// Which photos are learned from and which are probed, and the seed of the bootstrap.
+pub(crate) struct Plan {
+    pub folds: Folds,
+    pub seed: u64,
+}
+
+/// Answers of all attackers under one kind of looks.
+#[derive(Default, Clone)]
+struct Sums {
+    /// Hits and times probed, of each photo.
+    hits: BTreeMap<usize, (f64, f64)>,
+    reciprocal: f64,
+    answers: f64,
+    /// Scores of right and of wrong pairs, of each attacker who learned: those of two cannot be compared.
+    pairs: BTreeMap<usize, (Vec<f64>, Vec<f64>)>,
+}
+
+/// What an attack gave, under each kind of looks.
+pub(crate) struct Outcome {
+    photos: usize,
+    kinds: Vec<Sums>,
+    chosen: BTreeMap<&'static str, usize>,
+}
+
+impl Plan {
+    /// Runs every repeat and fold, on as many threads as there are processors.
+    pub(crate) fn run(&self, target: &Target<'_>, kinds: usize, what: &str) -> Outcome {
+        let tasks: Vec<(usize, usize)> =
+            (0..self.folds.0.len()).flat_map(|r| (0..FOLDS).map(move |fold| (r, fold))).collect();
+        let photos = target.subjects.len();
+        let outcome =
+            Outcome { photos, kinds: vec![Sums::default(); kinds], chosen: BTreeMap::new() };
+        let (outcome, next) = (Mutex::new(outcome), AtomicUsize::new(0));
+        let work = || {
+            while let Some((repeat, fold)) = tasks.get(next.fetch_add(1, Ordering::Relaxed)) {
+                let Some(folds) = self.folds.0.get(*repeat) else { continue };
+                let (probes, learning): (Vec<usize>, Vec<usize>) =
+                    (0..photos).partition(|photo| folds.get(*photo) == Some(fold));
+                for kind in 0..kinds {
+                    let (choice, answers) = target.attack(kind, &learning, &probes);
+                    let mut outcome = outcome.lock().unwrap_or_else(PoisonError::into_inner);
+                    outcome.add(kind, repeat * FOLDS + fold, &answers);
+                    if let Some(choice) = choice.filter(|_| kind == 0) {
+                        *outcome.chosen.entry(choice.method.name()).or_default() += 1;
+                    }
+                }
+                eprintln!("{what}: repeat {}, fold {} of {FOLDS}", repeat + 1, fold + 1);
+            }
+        };
+        let threads = std::thread::available_parallelism().map_or(1, usize::from);
+        std::thread::scope(|scope| {
+            for _ in 0..threads {
+                scope.spawn(work);
+            }
+        });
+        outcome.into_inner().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// 95% of the mean of values of photos (absent where a photo was never probed), by bootstrap over persons and then
+    /// their photos.
+    pub(crate) fn interval(&self, values: &[Option<f64>], people: &People) -> [f64; 2] {
+        let mut persons: BTreeMap<usize, Vec<f64>> = BTreeMap::new();
+        for (value, photo) in values.iter().zip(&people.photos) {
+            if let Some(value) = value {
+                let person = if people.people < PERSONS_MIN { 0 } else { photo.person };
+                persons.entry(person).or_default().push(*value);
+            }
+        }
+        let persons: Vec<Vec<f64>> = persons.into_values().collect();
+        let mut random = ChaCha8Rng::seed_from_u64(self.seed);
+        let mut draws = Vec::with_capacity(DRAWS);
+        for _ in 0..if persons.is_empty() { 0 } else { DRAWS } {
+            let (mut sum, mut n) = (0.0, 0.0);
+            for _ in 0..persons.len() {
+                let Some(values) = persons.get(random.random_range(0..persons.len())) else {
+                    continue;
+                };
+                for _ in 0..values.len() {
+                    sum += values.get(random.random_range(0..values.len())).unwrap_or(&0.0);
+                    n += 1.0;
+                }
+            }
+            draws.push(if n > 0.0 { sum / n } else { 0.0 });
+        }
+        interval(draws)
+    }
+
+    /// How intervals were drawn, for reports.
+    pub(crate) const fn bootstrap(&self, people: &People) -> &'static str {
+        if people.people < PERSONS_MIN {
+            "photos only: fewer than ten persons resolve no small difference"
+        } else {
+            "persons, then photos"
+        }
+    }
+}
+
+impl Outcome {
+    fn add(&mut self, kind: usize, attacker: usize, answers: &[Answer]) {
+        let Some(sums) = self.kinds.get_mut(kind) else { return };
+        for answer in answers {
+            let (hits, times) = sums.hits.entry(answer.photo).or_default();
+            *hits += answer.hit();
+            *times += 1.0;
+            sums.reciprocal += answer.reciprocal();
+            sums.answers += 1.0;
+            let (right, wrong) = sums.pairs.entry(attacker).or_default();
+            for (person, score) in answer.scores.iter().enumerate() {
+                if person == answer.own { right.push(*score) } else { wrong.push(*score) }
+            }
+        }
+    }
+
+    /// Share of repeats in which each photo was named; nothing for photos that were never probed.
+    pub(crate) fn hits(&self, kind: usize) -> Vec<Option<f64>> {
+        let of = |photo| {
+            let (hits, times) = self.kinds.get(kind)?.hits.get(&photo)?;
+            Some(hits / times)
+        };
+        (0..self.photos).map(of).collect()
+    }
+
+    /// Mean over photos of the share of repeats in which they were named.
+    #[expect(clippy::cast_precision_loss, reason = "fewer than 2^24 photos")]
+    pub(crate) fn rank1(&self, kind: usize) -> f64 {
+        let hits: Vec<f64> = self.hits(kind).into_iter().flatten().collect();
+        hits.iter().sum::<f64>() / hits.len().max(1) as f64
+    }
+
+    /// Mean reciprocal rank.
+    pub(crate) fn reciprocal(&self, kind: usize) -> f64 {
+        self.kinds.get(kind).map_or(0.0, |sums| sums.reciprocal / sums.answers.max(1.0))
+    }
+
+    /// Share of right pairs above the score that one in ten wrong pairs reaches, mean over attackers.
+    #[expect(
+        clippy::cast_precision_loss,
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "a position in a list"
+    )]
+    pub(crate) fn accepted(&self, kind: usize) -> f64 {
+        let Some(sums) = self.kinds.get(kind) else { return 0.0 };
+        let shares = sums.pairs.values().map(|(right, wrong)| {
+            let mut wrong = wrong.clone();
+            wrong.sort_by(|a, b| b.total_cmp(a));
+            let limit = wrong.get((wrong.len() as f64 * FAR) as usize).copied().unwrap_or(0.0);
+            right.iter().filter(|score| **score > limit).count() as f64 / right.len().max(1) as f64
+        });
+        shares.sum::<f64>() / sums.pairs.len().max(1) as f64
+    }
+
+    /// How often each method was chosen on one look.
+    pub(crate) fn chosen(&self) -> BTreeMap<&'static str, usize> {
+        self.chosen.clone()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn near_duplicates_are_never_learned_and_probed_at_once() {
+        let subject = |i: usize| Subject { person: i / 8, group: i / 2, embedding: Vec::new() };
+        let subjects: Vec<Subject> = (0..24).map(subject).collect();
+        let folds = Folds::deal(&subjects, 10, 1);
+        for repeat in &folds.0 {
+            for pair in repeat.chunks(2) {
+                assert_eq!(pair[0], pair[1]);
+            }
+            // Four groups a person, four folds: one each.
+            for person in repeat.chunks(8) {
+                let mut dealt = person.to_vec();
+                dealt.sort_unstable();
+                assert_eq!(dealt, [0, 0, 1, 1, 2, 2, 3, 3]);
+            }
+        }
+        assert_ne!(folds.0[0], folds.0[1]);
+    }
+}

@@ -1,0 +1,275 @@
+//! Owns parrot re-identification: an attacker who redacts photos himself, with our code, and learns from them. How often
+//! does he name the person behind a redacted face?
+
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+};
+
+use models::FaceDetector;
+use onnx::{Recogniser, Runtime};
+use privacy::Policy;
+use serde::Serialize;
+
+use crate::{
+    attack::{Subject, Target},
+    choice::Choice,
+    identity::{Folds, Outcome, Plan},
+    looks::{self, Looks, Seen},
+    people::{self, People},
+};
+
+#[derive(clap::Args)]
+pub(crate) struct Options {
+    /// Folder with one folder of photos a person.
+    #[arg(long)]
+    people: PathBuf,
+    #[command(flatten)]
+    choice: Choice,
+    /// How often the photos are dealt anew into four folds.
+    #[arg(long, default_value_t = 5)]
+    repeats: usize,
+    /// Seed of everything that is drawn.
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+    /// JSON instead of a table.
+    #[arg(long)]
+    json: bool,
+}
+
+/// Names of the numbers of looks in reports.
+const NAMES: [&str; 5] = ["1", "4", "16", "across 4", "across 16"];
+/// The clear face as cells without noise: finer ones tell people apart no better.
+const CLEAR_GRID: (u8, u8) = (12, 12);
+/// Looks that are learned from where no noise makes them differ.
+const CLEAR_LEARNED: usize = 3;
+
+#[derive(Debug, Serialize)]
+pub(crate) struct Report {
+    policy: String,
+    /// Chosen most often, on one look.
+    attacker: String,
+    people: usize,
+    photos: usize,
+    groups: usize,
+    faces_detected: usize,
+    unreadable: usize,
+    repeats: usize,
+    recogniser: bool,
+    /// Rank-1 with so many looks within one epoch.
+    observations: BTreeMap<&'static str, f64>,
+    /// The same with a new epoch's noise in each look.
+    across_epochs: BTreeMap<&'static str, f64>,
+    chance: f64,
+    /// One cell a face, no noise.
+    colour_floor: f64,
+    colour_floor_interval: [f64; 2],
+    /// The same attackers on clear faces: a recogniser's embedding, or 12x12 cells without noise.
+    clear: f64,
+    clear_interval: [f64; 2],
+    /// 95% of `observations.16`, bootstrap as `bootstrap` says.
+    interval: [f64; 2],
+    intervals: BTreeMap<&'static str, [f64; 2]>,
+    /// Rank-1 of 16 looks within an epoch minus that of one, paired by photo.
+    gain_within_epoch: f64,
+    gain_within_epoch_interval: [f64; 2],
+    gain_across_epochs: f64,
+    gain_across_epochs_interval: [f64; 2],
+    mean_reciprocal_rank: BTreeMap<&'static str, f64>,
+    /// Share of right pairs accepted where one in ten wrong pairs is.
+    tar_at_far_10: BTreeMap<&'static str, f64>,
+    attackers: BTreeMap<&'static str, usize>,
+    bootstrap: &'static str,
+}
+
+pub(crate) fn run(
+    options: &Options,
+    runtime: &Runtime,
+    assets: &Path,
+    detector: &mut dyn FaceDetector,
+) -> anyhow::Result<()> {
+    let (policy, name) = options.choice.policy()?;
+    let mut recogniser = recogniser(runtime, assets)?;
+    let people = people::read(&options.people, detector, recogniser.as_mut())?;
+    let report = measure(&people, &policy, name, options.repeats, options.seed)?;
+    print(&report, options.json)
+}
+
+/// The recogniser, when it was fetched.
+pub(crate) fn recogniser(runtime: &Runtime, assets: &Path) -> anyhow::Result<Option<Recogniser>> {
+    let path = assets.join("recogniser.onnx");
+    if path.exists() {
+        return Ok(Some(Recogniser::open(runtime, &path)?));
+    }
+    eprintln!(
+        "no {}: attackers go without a recogniser; `celosia fetch --group evaluation` brings it",
+        path.display()
+    );
+    Ok(None)
+}
+
+/// Everything that the report needs, for one policy.
+pub(crate) fn measure(
+    people: &People,
+    policy: &Policy,
+    name: String,
+    repeats: usize,
+    seed: u64,
+) -> anyhow::Result<Report> {
+    let subjects = subjects(people);
+    let plan = Plan { folds: Folds::deal(&subjects, repeats, seed), seed };
+    let cells = |policy: &Policy, kinds: &[Looks], what: &str| {
+        eprintln!("{what}: redacting {} photos", people.photos.len());
+        seen(people, policy, kinds, seed)
+    };
+    let policy_seen = cells(policy, &Looks::ALL, &name)?;
+    let redacted = Target { subjects: &subjects, sources: vec![policy_seen] };
+    let redacted = plan.run(&redacted, Looks::ALL.len(), &name);
+    let floor = cells(&Policy::trial((1, 1), 0, 1), &[Looks::One], "colour floor")?;
+    let floor = Target { subjects: &subjects, sources: vec![floor] };
+    let floor = plan.run(&floor, 1, "colour floor");
+    let fine = Policy::trial(CLEAR_GRID, 0, 1);
+    let mut fine = cells(&fine, &[Looks::One], "clear")?;
+    fine.iter_mut().flat_map(|seen| &mut seen.learned).for_each(|l| l.truncate(CLEAR_LEARNED));
+    let mut sources = vec![fine];
+    let recogniser = people.photos.iter().any(|photo| !photo.embedding.is_empty());
+    if recogniser {
+        sources.push(people.photos.iter().map(|photo| clear(&photo.embedding)).collect());
+    }
+    let clear = plan.run(&Target { subjects: &subjects, sources }, 1, "clear");
+    Ok(report(people, name, repeats, recogniser, &plan, [&redacted, &floor, &clear]))
+}
+
+fn subjects(people: &People) -> Vec<Subject> {
+    let photos = people.photos.iter();
+    photos
+        .map(|photo| Subject {
+            person: photo.person,
+            group: photo.group,
+            embedding: photo.embedding.clone(),
+        })
+        .collect()
+}
+
+/// What is seen of each photo; one photo is in memory at a time.
+pub(crate) fn seen(
+    people: &People,
+    policy: &Policy,
+    kinds: &[Looks],
+    seed: u64,
+) -> anyhow::Result<Vec<Seen>> {
+    let photos = people.photos.iter().zip(seed..);
+    photos
+        .map(|(photo, seed)| {
+            looks::seen(&people::open(&photo.path)?, photo.face, policy, kinds, seed)
+        })
+        .collect()
+}
+
+/// An embedding is the same however often the clear face is looked at.
+fn clear(embedding: &[f32]) -> Seen {
+    let look = embedding.to_vec();
+    Seen { learned: vec![vec![look.clone()]], probed: vec![look] }
+}
+
+fn report(
+    people: &People,
+    policy: String,
+    repeats: usize,
+    recogniser: bool,
+    plan: &Plan,
+    [redacted, floor, clear]: [&Outcome; 3],
+) -> Report {
+    let named = |values: Vec<f64>| NAMES.into_iter().zip(values).collect::<BTreeMap<_, _>>();
+    let rank1 = named((0..NAMES.len()).map(|kind| redacted.rank1(kind)).collect());
+    let of = |names: [(&'static str, &str); 2]| {
+        names.into_iter().filter_map(|(short, long)| Some((short, *rank1.get(long)?))).collect()
+    };
+    let mut observations: BTreeMap<_, _> = of([("4", "4"), ("16", "16")]);
+    observations.extend(rank1.get_key_value("1").map(|(name, value)| (*name, *value)));
+    let intervals = (0..NAMES.len()).map(|kind| plan.interval(&redacted.hits(kind), people));
+    let intervals: Vec<[f64; 2]> = intervals.collect();
+    let gain = |kind: usize| {
+        let pairs = redacted.hits(kind).into_iter().zip(redacted.hits(0));
+        let gains: Vec<Option<f64>> = pairs.map(|(a, b)| Some(a? - b?)).collect();
+        (redacted.rank1(kind) - redacted.rank1(0), plan.interval(&gains, people))
+    };
+    let ((within, within_interval), (across, across_interval)) = (gain(2), gain(4));
+    let attackers = redacted.chosen();
+    let most = attackers.iter().max_by_key(|(_, times)| **times).map(|(name, _)| *name);
+    let mut groups: Vec<usize> = people.photos.iter().map(|photo| photo.group).collect();
+    groups.sort_unstable();
+    groups.dedup();
+    #[expect(clippy::cast_precision_loss, reason = "a few thousand persons")]
+    let chance = 1.0 / people.people as f64;
+    Report {
+        policy,
+        attacker: most.unwrap_or("none").to_owned(),
+        people: people.people,
+        photos: people.photos.len(),
+        groups: groups.len(),
+        faces_detected: people.detected,
+        unreadable: people.unreadable,
+        repeats,
+        recogniser,
+        observations,
+        across_epochs: of([("4", "across 4"), ("16", "across 16")]),
+        chance,
+        colour_floor: floor.rank1(0),
+        colour_floor_interval: plan.interval(&floor.hits(0), people),
+        clear: clear.rank1(0),
+        clear_interval: plan.interval(&clear.hits(0), people),
+        interval: intervals.get(2).copied().unwrap_or_default(),
+        intervals: NAMES.into_iter().zip(intervals).collect(),
+        gain_within_epoch: within,
+        gain_within_epoch_interval: within_interval,
+        gain_across_epochs: across,
+        gain_across_epochs_interval: across_interval,
+        mean_reciprocal_rank: named((0..NAMES.len()).map(|k| redacted.reciprocal(k)).collect()),
+        tar_at_far_10: named((0..NAMES.len()).map(|k| redacted.accepted(k)).collect()),
+        attackers,
+        bootstrap: plan.bootstrap(people),
+    }
+}
+
+#[expect(clippy::print_stdout, reason = "the report is what this command is for")]
+fn print(report: &Report, json: bool) -> anyhow::Result<()> {
+    if json {
+        println!("{}", serde_json::to_string_pretty(report)?);
+        return Ok(());
+    }
+    println!(
+        "policy {}: {} people, {} photos in {} groups, face found in {}",
+        report.policy, report.people, report.photos, report.groups, report.faces_detected
+    );
+    println!("{:>12} {:>7} {:>16} {:>6} {:>9}", "looks", "rank-1", "95%", "MRR", "TAR@10%");
+    for name in NAMES {
+        let [low, high] = report.intervals.get(name).copied().unwrap_or_default();
+        let of = |map: &BTreeMap<&str, f64>| map.get(name).copied().unwrap_or_default();
+        let rank1 = report
+            .observations
+            .get(name)
+            .or_else(|| report.across_epochs.get(name.trim_start_matches("across ")));
+        println!(
+            "{name:>12} {:>7.3} {:>16} {:>6.3} {:>9.3}",
+            rank1.copied().unwrap_or_default(),
+            format!("[{low:.3}, {high:.3}]"),
+            of(&report.mean_reciprocal_rank),
+            of(&report.tar_at_far_10)
+        );
+    }
+    println!(
+        "chance {:.3}, colour floor {:.3}, clear {:.3}; gain of 16 looks: {:+.3} {:.3?} within an epoch, \
+         {:+.3} {:.3?} across; attackers {:?}; bootstrap over {}",
+        report.chance,
+        report.colour_floor,
+        report.clear,
+        report.gain_within_epoch,
+        report.gain_within_epoch_interval,
+        report.gain_across_epochs,
+        report.gain_across_epochs_interval,
+        report.attackers,
+        report.bootstrap
+    );
+    Ok(())
+}
