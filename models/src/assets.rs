@@ -33,6 +33,8 @@ pub enum Group {
     Site,
     /// The function's zip for AWS, which is to be small.
     Function,
+    /// Attackers that are measured; the product never runs them.
+    Evaluation,
     /// Tests against other people's servers, which are large; without them those tests say so and end.
     Test,
 }

@@ -16,7 +16,8 @@ pub(crate) struct Options {
     /// Only says what is there and what is missing; exits with 1 when anything is.
     #[arg(long)]
     check: bool,
-    /// Which assets: those of a site, of the function's zip for AWS, or of tests against other people's servers.
+    /// Which assets: those of a site, of the function's zip for AWS, of measured attackers, or of tests against other
+    /// people's servers.
     #[arg(long, value_enum, default_value_t = Group::Site)]
     group: Group,
 }
@@ -25,6 +26,7 @@ pub(crate) struct Options {
 enum Group {
     Site,
     Function,
+    Evaluation,
     Test,
 }
 
@@ -34,6 +36,7 @@ impl Group {
             (self, asset.group),
             (Self::Site, assets::Group::Site)
                 | (Self::Function, assets::Group::Function)
+                | (Self::Evaluation, assets::Group::Evaluation)
                 | (Self::Test, assets::Group::Test)
         )
     }
