@@ -266,9 +266,11 @@ impl Handler {
     async fn set_aside(&self, key: &str, why: String) -> Result<Outcome, StoreError> {
         let reason = why.chars().take(REASON_CHARS_MAX).collect();
         let letter = DeadLetter { schema: RESULT_SCHEMA, key: key.to_owned(), reason };
-        // Written once: the first reason stays.
-        let _: Put = self.results.put_dead_letter(&letter).await?;
-        tracing::error!(key, why, "set aside");
+        match self.results.put_dead_letter(&letter).await? {
+            Put::Created => tracing::error!(key, why, "set aside"),
+            // Written once: the first reason stays.
+            Put::AlreadyThere => tracing::warn!(key, why, "was set aside before"),
+        }
         self.failures.lock().unwrap_or_else(PoisonError::into_inner).remove(key);
         Ok(Outcome::SetAside { why })
     }

@@ -16,7 +16,7 @@ use proto::{
 };
 use serde_json::{Value, json};
 use store::{
-    FrameWriter, ResultReader,
+    FrameWriter, Put, ResultReader,
     faulty::{Faulty, Plan},
     memory::{MemoryFrames, MemoryResults},
 };
@@ -76,7 +76,7 @@ impl World {
 
     async fn put(&self, slot: u64) -> String {
         let (frame, key) = frame(slot);
-        let _ = self.frames.put_frame(&frame).await.unwrap();
+        assert_eq!(self.frames.put_frame(&frame).await.unwrap(), Put::Created);
         key
     }
 
@@ -339,11 +339,21 @@ async fn a_solid_frame_has_a_result_without_faces() {
     let world = World::new();
     let mut manifest = example();
     manifest.regions.iter_mut().for_each(|region| region.grid = None);
-    let _ = world.frames.put_frame(&sealed(&manifest)).await.unwrap();
+    assert_eq!(world.frames.put_frame(&sealed(&manifest)).await.unwrap(), Put::Created);
     let event = s3(vec![created(&key::frame_key(&manifest))]);
     assert_eq!(world.outcomes(event).await, ["written"]);
     let result = world.results.result(&world.results.keys()[0]).await.unwrap();
     assert_eq!((result.faces.len(), result.share_without_mask), (0, None));
+}
+
+#[tokio::test]
+async fn the_event_of_an_overdue_frame_needs_no_size_and_no_e_tag() {
+    let world = World::new();
+    let mut record = created(&world.put(1).await);
+    for field in ["size", "eTag", "sequencer"] {
+        record["s3"]["object"].as_object_mut().unwrap().remove(field);
+    }
+    assert_eq!(world.outcomes(s3(vec![record])).await, ["written"]);
 }
 
 #[tokio::test]

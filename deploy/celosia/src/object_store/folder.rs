@@ -238,22 +238,28 @@ impl Folder {
         if plain && path.is_dir() { Ok(path) } else { Err(FolderError::NoBucket(name.to_owned())) }
     }
 
-    /// Makes the folders between a bucket and an object, and their entries durable.
+    /// Makes the folders between a bucket and an object, and their entries durable. The folder itself is synced after
+    /// the object's entry is in it.
     fn settle(&self, bucket: &Path, folder: &Path) -> io::Result<()> {
         let settled = || self.settled.lock().unwrap_or_else(PoisonError::into_inner);
         if settled().contains(folder) {
             return Ok(());
         }
         make_folders(folder)?;
-        // All of them, also those that were there: another writer may have made them and not have synced them yet.
-        for ancestor in folder.ancestors().take_while(|path| path.starts_with(bucket)) {
-            sync_folder(ancestor)?;
+        let mut synced = vec![folder.to_owned()];
+        // Also those that were there: another writer may have made them and not have synced them yet.
+        for above in folder.ancestors().skip(1).take_while(|path| path.starts_with(bucket)) {
+            sync_folder(above)?;
+            if settled().contains(above) {
+                break;
+            }
+            synced.push(above.to_owned());
         }
         let mut settled = settled();
         if settled.len() >= SETTLED_MAX {
             settled.clear();
         }
-        settled.insert(folder.to_owned());
+        settled.extend(synced);
         Ok(())
     }
 }

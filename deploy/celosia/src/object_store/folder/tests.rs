@@ -45,7 +45,7 @@ fn of_many_writers_of_one_key_exactly_one_creates_it() {
 fn the_next_server_removes_what_an_interrupted_one_was_writing_and_keeps_the_rest() {
     let root = tempfile::tempdir().unwrap();
     let folder = open(root.path());
-    let _ = folder.put("frames", "kept", b"whole", true).unwrap();
+    assert_eq!(folder.put("frames", "kept", b"whole", true).unwrap(), Placed::Written);
     fs::write(root.path().join("incoming/7"), b"hal").unwrap();
     assert!(Folder::open(root.path(), &[]).is_err(), "two servers on one folder");
     drop(folder);
@@ -70,7 +70,7 @@ fn keys_that_are_no_path_below_their_bucket_are_refused() {
         let error = folder.put(bucket, "a", b"x", true).unwrap_err();
         assert!(matches!(error, FolderError::NoBucket(_)), "{bucket:?}: {error}");
     }
-    let _ = folder.put("frames", "a/b", b"x", true).unwrap();
+    assert_eq!(folder.put("frames", "a/b", b"x", true).unwrap(), Placed::Written);
     for (key, once) in [("a", true), ("a", false), ("a/b/c", true), ("a/b/c", false)] {
         let error = folder.put("frames", key, b"x", once).unwrap_err();
         assert!(matches!(error, FolderError::Key(..)), "{key:?}: {error}");
@@ -86,7 +86,7 @@ fn a_listing_follows_the_order_of_whole_keys_and_goes_on_where_it_ended() {
     let mut all: Vec<String> =
         ["a-b/1", "a.b/1", "a/1", "a/2", "a/b/3", "a0/1", "b", "c/d/e/f"].map(String::from).into();
     for key in all.iter().rev() {
-        let _ = folder.put("frames", key, b"x", true).unwrap();
+        assert_eq!(folder.put("frames", key, b"x", true).unwrap(), Placed::Written);
     }
     all.sort();
     assert_eq!(keys(&folder, "", None, 100), (all.clone(), false));
@@ -115,7 +115,7 @@ fn a_listing_follows_the_order_of_whole_keys_and_goes_on_where_it_ended() {
 fn a_folder_that_was_tidied_away_is_made_again() {
     let root = tempfile::tempdir().unwrap();
     let folder = open(root.path());
-    let _ = folder.put("frames", "day/1", b"x", true).unwrap();
+    assert_eq!(folder.put("frames", "day/1", b"x", true).unwrap(), Placed::Written);
     fs::remove_dir_all(root.path().join("buckets/frames/day")).unwrap();
     assert_eq!(folder.put("frames", "day/2", b"x", true).unwrap(), Placed::Written);
     assert_eq!(keys(&folder, "", None, 9).0, ["day/2"]);
