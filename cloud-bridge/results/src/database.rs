@@ -4,7 +4,7 @@ use std::{os::unix::fs::OpenOptionsExt, path::Path, sync::Arc, time::Duration};
 
 use proto::UtcTime;
 use sqlx::{
-    Any, AnyConnection, AnyPool, Connection, Executor, SqlSafeStr, Transaction,
+    Any, AnyConnection, AnyPool, ConnectOptions, Connection, Executor, SqlSafeStr, Transaction,
     any::{AnyConnectOptions, AnyPoolOptions},
     migrate::{Migration, MigrationType, Migrator},
 };
@@ -50,18 +50,24 @@ impl Results {
         let told = |error| ResultsError::told("open", &shown, error);
         sqlx::any::install_default_drivers();
         let options: AnyConnectOptions = place.url().parse().map_err(told)?;
-        let mut pool =
-            AnyPoolOptions::new().max_connections(CONNECTIONS_MAX).acquire_timeout(WAIT_MAX);
         if let Place::Sqlite(file) = &place {
             make(file).map_err(|source| ResultsError::File { path: file.clone(), source })?;
+        }
+        // The first connection is made by itself: the pool would hide why it cannot be.
+        let mut first = options.connect().await.map_err(told)?;
+        if let Place::Sqlite(_) = &place {
+            set_up(&mut first).await.map_err(told)?;
+        }
+        migrate(&mut first, &place, &shown).await?;
+        first.close().await.map_err(told)?;
+        let mut pool =
+            AnyPoolOptions::new().max_connections(CONNECTIONS_MAX).acquire_timeout(WAIT_MAX);
+        if let Place::Sqlite(_) = &place {
             pool = pool.after_connect(|connection, _| Box::pin(set_up(connection)));
         }
-        let pool = pool.connect_with(options).await.map_err(told)?;
-        let shown = shown.into();
+        let pool = pool.connect_lazy_with(options);
         let hashing = Arc::new(Semaphore::new(HASHES_MAX));
-        let results = Self { pool, hashing, place: Arc::new(place), shown };
-        results.migrate().await?;
-        Ok(results)
+        Ok(Self { pool, hashing, place: Arc::new(place), shown: shown.into() })
     }
 
     /// Ends all connections. Everything that was written is durable before.
@@ -93,44 +99,48 @@ impl Results {
         };
         begun.map_err(self.told(action))
     }
+}
 
-    async fn migrate(&self) -> Result<(), ResultsError> {
-        let failed = |error| ResultsError::migration(&self.shown, error);
-        let mut migrator = migrator();
-        match &*self.place {
-            Place::Sqlite(_) => {
-                // The migrator's lock is none on SQLite; one write transaction around it all is.
-                let mut transaction = self.begin("migrate").await?;
-                self.refuse_foreign(&mut transaction, SQLITE_TABLES).await?;
-                migrator.run(&mut *transaction).await.map_err(failed)?;
-                transaction.commit().await.map_err(self.told("migrate"))
-            }
-            Place::Postgres(_) => {
-                let mut connection = self.pool.acquire().await.map_err(self.told("migrate"))?;
-                self.refuse_foreign(&mut connection, POSTGRES_TABLES).await?;
-                migrator.set_locking(true);
-                migrator.run(&mut *connection).await.map_err(failed)
-            }
+/// Brings the schema up to date. Whoever comes second waits and finds it done.
+async fn migrate(
+    connection: &mut AnyConnection,
+    place: &Place,
+    shown: &str,
+) -> Result<(), ResultsError> {
+    let told = |error| ResultsError::told("migrate", shown, error);
+    let failed = |error| ResultsError::migration(shown, error);
+    let migrator = migrator();
+    match place {
+        Place::Sqlite(_) => {
+            // The migrator's lock is none on SQLite; one write transaction around it all is.
+            let mut transaction = connection.begin_with("BEGIN IMMEDIATE").await.map_err(told)?;
+            refuse_foreign(&mut transaction, SQLITE_TABLES, shown).await?;
+            migrator.run_direct(None, &mut *transaction, false).await.map_err(failed)?;
+            transaction.commit().await.map_err(told)
+        }
+        Place::Postgres(_) => {
+            refuse_foreign(connection, POSTGRES_TABLES, shown).await?;
+            migrator.run_direct(None, connection, false).await.map_err(failed)
         }
     }
+}
 
-    /// A database that has tables, but not the table of our migrations, is somebody else's.
-    async fn refuse_foreign(
-        &self,
-        connection: &mut AnyConnection,
-        tables: &'static str,
-    ) -> Result<(), ResultsError> {
-        let rows: Vec<String> = sqlx::query_scalar(tables)
-            .fetch_all(connection)
-            .await
-            .map_err(self.told("look for tables"))?;
-        match rows.first() {
-            Some(first) if !rows.iter().any(|name| name == "_sqlx_migrations") => {
-                let why = format!("it has a table {first:?} and none of our migrations");
-                Err(ResultsError::Foreign { place: self.shown.to_string(), why })
-            }
-            Some(_) | None => Ok(()),
+/// A database that has tables, but not the table of our migrations, is somebody else's.
+async fn refuse_foreign(
+    connection: &mut AnyConnection,
+    tables: &'static str,
+    shown: &str,
+) -> Result<(), ResultsError> {
+    let rows: Vec<String> = sqlx::query_scalar(tables)
+        .fetch_all(connection)
+        .await
+        .map_err(|error| ResultsError::told("look for tables", shown, error))?;
+    match rows.first() {
+        Some(first) if !rows.iter().any(|name| name == "_sqlx_migrations") => {
+            let why = format!("it has a table {first:?} and none of our migrations");
+            Err(ResultsError::Foreign { place: shown.to_owned(), why })
         }
+        Some(_) | None => Ok(()),
     }
 }
 

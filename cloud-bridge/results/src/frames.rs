@@ -1,228 +1,33 @@
-//! Owns frames: awaited, done with a result, or dead.
+//! Owns the way of a frame: awaited, done with a result, or dead.
 //!
 //! A frame is awaiting from the moment it is in the object store. A result makes it done, for good: the first result
 //! stays. Frames whose function fails every time are dead until a result comes after all.
 
-use proto::{
-    CameraId, Clock, FrameId, Manifest, SessionId, UtcTime,
-    manifest::{ModelRef, PolicyRef},
-    result::FrameResult,
-};
-use serde::{Deserialize, Serialize};
+use proto::{FrameId, Manifest, UtcTime, result::FrameResult};
 use sqlx::{AnyConnection, Row, any::AnyRow};
 
 use crate::{
     Results, ResultsError,
     counts::add_result,
     database::{count, from_json, parsed, time, to_json},
+    frame::{Awaiting, FrameAbout, FrameFilter, FrameRow, FrameState, Order},
     select::Select,
 };
-
-/// What is known of a frame from its manifest, without regions and cells: those stay in the object.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct FrameAbout {
-    /// When its clip began.
-    pub clip_captured_at: UtcTime,
-    /// How far the times can be trusted.
-    pub clock: Clock,
-    /// Width in pixels.
-    pub width: u32,
-    /// Height in pixels.
-    pub height: u32,
-    /// The redaction policy.
-    pub policy: PolicyRef,
-    /// The detector.
-    pub detector: ModelRef,
-    /// The auditor.
-    pub auditor: ModelRef,
-    /// Scale of the noise in grey levels.
-    pub noise_scale: u8,
-    /// Epoch of the noise key.
-    pub noise_epoch: u64,
-    /// Redacted regions.
-    pub regions: u64,
-    /// Those with cells.
-    pub grids: u64,
-}
-
-impl FrameAbout {
-    fn of(manifest: &Manifest) -> Self {
-        Self {
-            clip_captured_at: manifest.clip_captured_at,
-            clock: manifest.clock,
-            width: manifest.width,
-            height: manifest.height,
-            policy: manifest.policy.clone(),
-            detector: manifest.detector.clone(),
-            auditor: manifest.auditor.clone(),
-            noise_scale: manifest.noise_scale,
-            noise_epoch: manifest.noise_epoch,
-            regions: manifest.regions.len() as u64,
-            grids: manifest.grids().count() as u64,
-        }
-    }
-}
-
-/// Where a frame is on its way.
-#[derive(Debug, Clone, PartialEq)]
-pub enum FrameState {
-    /// In the object store, without a result yet.
-    Awaiting {
-        /// How often the function was asked again.
-        tries: u64,
-        /// When last.
-        tried_at: Option<UtcTime>,
-    },
-    /// It has its result.
-    Done {
-        /// What is said of it.
-        result: Box<FrameResult>,
-        /// When it came.
-        at: UtcTime,
-    },
-    /// The function never gave a result.
-    Dead {
-        /// How often it was asked again.
-        tries: u64,
-        /// What it said.
-        reason: String,
-    },
-}
-
-/// The states without what belongs to them.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum StateKind {
-    /// Without a result yet.
-    Awaiting,
-    /// With its result.
-    Done,
-    /// Given up.
-    Dead,
-}
-
-impl StateKind {
-    pub(crate) const fn as_str(self) -> &'static str {
-        match self {
-            Self::Awaiting => "awaiting",
-            Self::Done => "done",
-            Self::Dead => "dead",
-        }
-    }
-}
-
-impl FrameState {
-    /// Which of the three.
-    #[must_use]
-    pub const fn kind(&self) -> StateKind {
-        match self {
-            Self::Awaiting { .. } => StateKind::Awaiting,
-            Self::Done { .. } => StateKind::Done,
-            Self::Dead { .. } => StateKind::Dead,
-        }
-    }
-}
-
-/// A frame.
-#[derive(Debug, Clone, PartialEq)]
-pub struct FrameRow {
-    /// Key of its object.
-    pub key: String,
-    /// The frame.
-    pub frame: FrameId,
-    /// When it was captured.
-    pub captured_at: UtcTime,
-    /// From its manifest; absent for the moment in which a result is faster than the bridge.
-    pub about: Option<FrameAbout>,
-    /// Since when it is in the object store.
-    pub awaited_at: UtcTime,
-    /// Where it is on its way.
-    pub state: FrameState,
-}
-
-impl FrameRow {
-    /// Its place in the order of frames.
-    #[must_use]
-    pub fn place(&self) -> Place {
-        Place { captured_at: self.captured_at, key: self.key.clone() }
-    }
-
-    /// Its result, when it has one.
-    #[must_use]
-    pub const fn result(&self) -> Option<&FrameResult> {
-        match &self.state {
-            FrameState::Done { result, .. } => Some(result),
-            FrameState::Awaiting { .. } | FrameState::Dead { .. } => None,
-        }
-    }
-}
-
-/// A place in the order of frames: by time, then by key.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Place {
-    /// Captured then.
-    pub captured_at: UtcTime,
-    /// With this key.
-    pub key: String,
-}
-
-/// Which end of time comes first.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Order {
-    /// Newest first.
-    #[default]
-    Newest,
-    /// Oldest first.
-    Oldest,
-}
-
-/// Which frames.
-#[derive(Debug, Clone, Default)]
-pub struct FrameFilter {
-    /// Of one camera.
-    pub camera: Option<CameraId>,
-    /// Of one run of a camera.
-    pub session: Option<SessionId>,
-    /// In one state.
-    pub state: Option<StateKind>,
-    /// Captured at this time or later.
-    pub from: Option<UtcTime>,
-    /// Captured before this time.
-    pub until: Option<UtcTime>,
-    /// In which order.
-    pub order: Order,
-    /// Only those after this one in that order: the last of the page before.
-    pub after: Option<Place>,
-}
-
-/// A frame that waits for its result.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Awaiting {
-    /// Key of its object.
-    pub key: String,
-    /// The frame.
-    pub frame: FrameId,
-    /// Since when it is in the object store.
-    pub awaited_at: UtcTime,
-    /// How often the function was asked again.
-    pub tries: u64,
-    /// When last.
-    pub tried_at: Option<UtcTime>,
-}
 
 const COLUMNS: &str = "SELECT object_key, frame, captured_us, about, state, awaited_us, tries, \
     tried_us, reason, done_us, result FROM frames WHERE 1 = 1";
 const INSERT: &str = "INSERT INTO frames (object_key, frame, camera, session, captured_us, about, \
     state, awaited_us, tries, mask, no_mask, incorrect, uncertain) \
-    VALUES ($1, $2, $3, $4, $5, $6, 'awaiting', $7, 0, 0, 0, 0, 0)";
+    VALUES ($1, $2, $3, $4, $5, $6, 'awaiting', $7, 0, 0, 0, 0, 0) ON CONFLICT DO NOTHING";
 
+/// Inserts an awaited frame unless it is known; false when it is.
 async fn insert(
     connection: &mut AnyConnection,
-    conflict: &'static str,
     (key, frame, captured_at): (&str, &FrameId, UtcTime),
     about: Option<String>,
     now: UtcTime,
-) -> Result<u64, sqlx::Error> {
-    let inserted = sqlx::query(sqlx::AssertSqlSafe(format!("{INSERT} {conflict}")))
+) -> Result<bool, sqlx::Error> {
+    let inserted = sqlx::query(INSERT)
         .bind(key)
         .bind(frame.to_string())
         .bind(frame.clip.camera.to_string())
@@ -232,7 +37,25 @@ async fn insert(
         .bind(now.micros())
         .execute(connection)
         .await?;
-    Ok(inserted.rows_affected())
+    Ok(inserted.rows_affected() == 1)
+}
+
+/// A frame has one key and a key one frame, for good: the object's key follows from the manifest.
+async fn check_known(
+    connection: &mut AnyConnection,
+    key: &str,
+    frame: &FrameId,
+    told: impl Fn(sqlx::Error) -> ResultsError,
+) -> Result<(), ResultsError> {
+    let found: Option<String> =
+        sqlx::query_scalar("SELECT frame FROM frames WHERE object_key = $1")
+            .bind(key)
+            .fetch_optional(connection)
+            .await
+            .map_err(told)?;
+    let same = found.is_some_and(|found| found == frame.to_string());
+    let why = "its frame is known at another key, or its key for another frame";
+    same.then_some(()).ok_or_else(|| ResultsError::Mismatch { key: key.to_owned(), why })
 }
 
 impl Results {
@@ -254,10 +77,10 @@ impl Results {
         let about = to_json("manifest", &FrameAbout::of(manifest))?;
         let mut transaction = self.begin("await a frame").await?;
         let id = (key, &manifest.frame, manifest.captured_at);
-        let conflict = "ON CONFLICT (object_key) DO NOTHING";
-        let inserted = insert(&mut transaction, conflict, id, Some(about.clone()), now).await;
-        let new = inserted.map_err(&told)? == 1;
+        let inserted = insert(&mut transaction, id, Some(about.clone()), now).await;
+        let new = inserted.map_err(&told)?;
         if !new {
+            check_known(&mut transaction, key, &manifest.frame, &told).await?;
             // A result that was faster than the bridge has left this empty.
             sqlx::query("UPDATE frames SET about = $2 WHERE object_key = $1 AND about IS NULL")
                 .bind(key)
@@ -357,12 +180,13 @@ impl Results {
         let told = self.told("store a result");
         let mut transaction = self.begin("store a result").await?;
         let id = (key, &result.frame, result.captured_at);
-        let conflict = "ON CONFLICT (object_key) DO NOTHING";
-        insert(&mut transaction, conflict, id, None, now).await.map_err(&told)?;
+        if !insert(&mut transaction, id, None, now).await.map_err(&told)? {
+            check_known(&mut transaction, key, &result.frame, &told).await?;
+        }
         let updated = sqlx::query(
             "UPDATE frames SET state = 'done', reason = NULL, done_us = $2, result = $3, \
              mask = $4, no_mask = $5, incorrect = $6, uncertain = $7 \
-             WHERE object_key = $1 AND frame = $8 AND state <> 'done'",
+             WHERE object_key = $1 AND state <> 'done'",
         )
         .bind(key)
         .bind(now.micros())
@@ -371,7 +195,6 @@ impl Results {
         .bind(i64::from(result.no_mask))
         .bind(i64::from(result.incorrect))
         .bind(i64::from(result.uncertain))
-        .bind(result.frame.to_string())
         .execute(&mut *transaction)
         .await
         .map_err(&told)?;

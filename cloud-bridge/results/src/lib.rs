@@ -16,6 +16,7 @@ mod clips;
 mod counts;
 mod database;
 mod error;
+mod frame;
 mod frames;
 mod place;
 mod select;
@@ -29,8 +30,8 @@ pub use clips::{ClipFilter, ClipRow};
 pub use counts::{Bucket, BucketWidth, Counts, Share};
 pub use database::Results;
 pub use error::ResultsError;
-pub use frames::{
-    Awaiting, FrameAbout, FrameFilter, FrameRow, FrameState, Order, Place as FramePlace, StateKind,
+pub use frame::{
+    Awaiting, FrameAbout, FrameFilter, FramePlace, FrameRow, FrameState, Order, StateKind,
 };
 pub use place::resolve;
 pub use sessions::{SESSION_IDLE, SESSION_LIFE, Session, SessionToken};
