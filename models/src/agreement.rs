@@ -109,6 +109,16 @@ mod tests {
     }
 
     #[test]
+    fn one_face_seen_at_two_scales_is_one_group_and_the_best_box_comes_first() {
+        let boxes = [at(2.0, 0.4), at(0.0, 0.9), at(80.0, 0.3)].map(|found| (found, ()));
+        let groups = grouped(&boxes);
+        assert_eq!(
+            groups,
+            [vec![(at(0.0, 0.9), ()), (at(2.0, 0.4), ())], vec![(at(80.0, 0.3), ())]]
+        );
+    }
+
+    #[test]
     fn two_boxes_of_one_scale_are_no_agreement() {
         let finding = Finding { long_sides: vec![], seen: 0.05, alone: 0.4, together: 0.3 };
         assert_eq!(agreed(&[vec![at(0.0, 0.2), at(4.0, 0.2)], vec![]], &finding), []);

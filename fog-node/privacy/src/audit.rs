@@ -52,7 +52,7 @@ pub fn audit(
         }
         if !last {
             let (w, h) = (picture.width(), picture.height());
-            let rects = residual.iter().filter_map(|hit| snapped(hit, policy.ring_percent, w, h));
+            let rects = residual.iter().filter_map(|hit| snapped(hit, policy.audit_ring, w, h));
             regions.extend(rects.map(|rect| Region { fill: vec![rect], grid: None }));
         }
         if regions.len() > FACES_MAX {

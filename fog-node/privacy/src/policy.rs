@@ -14,8 +14,10 @@ pub struct Policy {
     pub(crate) noise_scale: u8,
     /// Grey levels a cell's mean is rounded to before noise: 256 divided by this many.
     pub(crate) quantum: u8,
-    /// The fill reaches this many hundredths of the sides of every box of a face.
-    pub(crate) ring_percent: u16,
+    /// How far the fill reaches beyond every box of a face.
+    pub(crate) ring: Ring,
+    /// How far the fill reaches beyond what the auditor found.
+    pub(crate) audit_ring: Ring,
     /// Boxes of this score in thousandths and more are counted as faces.
     pub(crate) count_milli: u16,
     /// An auditor's hit of this score in thousandths and more must lie in regions.
@@ -24,6 +26,22 @@ pub struct Policy {
     pub(crate) withhold_milli: u16,
     /// Share of an auditor's hit in hundredths that must lie in regions.
     pub(crate) audit_cover_percent: u8,
+}
+
+/// How far a fill reaches beyond a box, in hundredths of its sides.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+pub(crate) struct Ring {
+    /// Above it.
+    pub(crate) above: u8,
+    /// On its left and on its right.
+    pub(crate) beside: u8,
+    /// Below it.
+    pub(crate) below: u8,
+}
+
+impl Ring {
+    /// The box itself.
+    pub(crate) const NONE: Self = Self { above: 0, beside: 0, below: 0 };
 }
 
 /// A policy that does not exist. There is no looser one to fall back to.
@@ -36,7 +54,9 @@ const DEFAULT: Policy = Policy {
     grid: Some((8, 2)),
     noise_scale: 8,
     quantum: 8,
-    ring_percent: 120,
+    // The detector's boxes begin above the brow and end above the chin (half A of kaggle853-hires).
+    ring: Ring { above: 0, beside: 8, below: 15 },
+    audit_ring: Ring { above: 10, beside: 10, below: 10 },
     count_milli: 500,
     audit_milli: 200,
     withhold_milli: 700,

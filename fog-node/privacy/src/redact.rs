@@ -1,6 +1,6 @@
 //! Owns redaction: detections to regions with their cell values, computed once from the raw frame.
 
-use models::{Detection, FaceDetector};
+use models::{Detection, FaceDetector, agreement::grouped};
 use proto::{
     limits::FACES_MAX,
     manifest::{Grid, ModelRef, Rect, Region},
@@ -9,9 +9,8 @@ use proto::{
 use vision::Picture;
 
 use crate::{
-    Noise, Policy, RawFrame, RedactedFrame, Withheld,
-    drawing::pixels_of,
-    regions::{Cluster, cluster, snapped},
+    Noise, Policy, RawFrame, RedactedFrame, Withheld, drawing::pixels_of, policy::Ring,
+    regions::snapped,
 };
 
 /// Covers each face: a cluster's best box carries the cells, everything else in the grown union is filled.
@@ -44,9 +43,9 @@ pub(crate) fn covered(
     if !faces.iter().all(|face| face.is_sane(w, h)) {
         return Err(Withheld(WithheldReason::Detector));
     }
-    let clusters = cluster(faces);
+    let boxes: Vec<(Detection, ())> = faces.iter().map(|face| (*face, ())).collect();
     let mut regions: Vec<Region> =
-        clusters.iter().filter_map(|c| region(c, policy, width, height)).collect();
+        grouped(&boxes).iter().filter_map(|boxes| region(boxes, policy, width, height)).collect();
     if regions.len() > FACES_MAX {
         return Err(Withheld(WithheldReason::TooManyFaces));
     }
@@ -54,16 +53,17 @@ pub(crate) fn covered(
     Ok(regions)
 }
 
-/// The region of one face, its cells still empty; nothing when it lies outside the picture.
-fn region(cluster: &Cluster, policy: &Policy, width: u32, height: u32) -> Option<Region> {
+/// The region of one face out of all its boxes, the best first, its cells still empty; nothing when it lies outside the
+/// picture.
+fn region(boxes: &[(Detection, ())], policy: &Policy, width: u32, height: u32) -> Option<Region> {
     let mut fill: Vec<Rect> = Vec::new();
-    for face in &cluster.0 {
-        let rect = snapped(face, policy.ring_percent, width, height);
+    for (face, ()) in boxes {
+        let rect = snapped(face, policy.ring, width, height);
         // A box inside one that is already filled adds nothing but length.
         fill.extend(rect.filter(|rect| !fill.iter().any(|outer| inside(*rect, *outer))));
     }
-    let best = cluster.0.first()?;
-    let grid = policy.grid.zip(snapped(best, 100, width, height));
+    let (best, ()) = boxes.first()?;
+    let grid = policy.grid.zip(snapped(best, Ring::NONE, width, height));
     let grid = grid.map(|((rows, cols), rect)| Grid {
         rect,
         rows,
@@ -205,6 +205,35 @@ mod tests {
     fn a_solid_policy_has_no_cells() {
         let frame = anonymised(vec![face(40.0, 40.0, 48.0, 64.0)], "solid", 1);
         assert!(frame.regions()[0].grid.is_none());
+    }
+
+    /// Whatever happens to a picture between its drawing and its encoding, in a fill or in a cell, keeps it inside.
+    #[test]
+    fn one_changed_pixel_under_a_region_withholds_the_frame() {
+        let root = SigningKey::from_seed(&[1; 32]).unwrap();
+        let key = SigningKey::from_seed(&[2; 32]).unwrap();
+        let until: UtcTime = "2030-01-01T00:00:00Z".parse().unwrap();
+        let sealed = |change: Option<(u32, u32)>| {
+            let mut frame = anonymised(vec![face(40.0, 40.0, 48.0, 64.0)], "default", 1);
+            let policies = vec![Policy::named("default").unwrap().reference().digest];
+            let (site, from) = ("town".parse().unwrap(), UtcTime::EPOCH);
+            let grant = SealGrant::issue(&root, key.public(), site, from, until, policies);
+            if let Some((x, y)) = change {
+                let [b, g, r] = frame.picture.row(y, x, 1) else { panic!("{x} {y}") };
+                let one_more = [r ^ 1, *g, *b];
+                frame.picture.fill(vision::Area { x, y, w: 1, h: 1 }, one_more);
+            }
+            frame.seal(&key, &grant).map(|_| ())
+        };
+        let frame = anonymised(vec![face(40.0, 40.0, 48.0, 64.0)], "default", 1);
+        let (fill, grid) =
+            (frame.regions()[0].fill[0], frame.regions()[0].grid.as_ref().unwrap().rect);
+        assert!(sealed(None).is_ok());
+        assert!(sealed(Some((fill.x + fill.w, fill.y))).is_ok(), "beside the region");
+        for (x, y) in [(fill.x, fill.y + fill.h - 1), (grid.x, grid.y), (grid.x + 20, grid.y + 30)]
+        {
+            assert_eq!(sealed(Some((x, y))), Err(Withheld(WithheldReason::Encoding)), "{x} {y}");
+        }
     }
 
     #[test]
