@@ -3,8 +3,12 @@
 
 use std::{
     io::{BufReader, BufWriter, Write},
-    process::{Child, ChildStdin, ChildStdout, Command, Stdio},
-    sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel},
+    os::unix::process::CommandExt,
+    process::{Child, ChildStdin, ChildStdout, Command, ExitStatus, Stdio},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel},
+    },
     time::Duration,
 };
 
@@ -12,6 +16,7 @@ use proto::{
     limits::{ENVELOPE_BYTES_MAX, SLOTS_MAX},
     wire::{Offer, WorkerMessage},
 };
+use zeroize::Zeroizing;
 
 use crate::{
     framing::{self, FramingError},
@@ -29,6 +34,8 @@ pub enum WorkerError {
     Crashed {
         /// How it ended.
         status: String,
+        /// Its exit code, when it ended by itself.
+        code: Option<i32>,
         /// What the pipe said.
         reason: String,
     },
@@ -37,12 +44,49 @@ pub enum WorkerError {
     Deadline(Duration),
 }
 
+/// A clip on its way into a worker. Its bytes are wiped when the worker has them.
+struct Job {
+    offer: Offer,
+    bytes: Zeroizing<Vec<u8>>,
+}
+
 /// A running worker.
 #[derive(Debug)]
 pub struct Worker {
-    child: Child,
-    jobs: SyncSender<(Offer, Vec<u8>)>,
+    killer: Killer,
+    jobs: SyncSender<Job>,
     answers: Receiver<Result<Option<ClipOutput>, FramingError>>,
+}
+
+/// Ends a worker from another thread, also in the middle of a clip.
+#[derive(Debug, Clone)]
+pub struct Killer(Arc<Mutex<Child>>);
+
+impl Killer {
+    /// Kills the process if it still runs. Never another one: the process is not reaped while this is asked.
+    pub fn kill(&self) {
+        // It may end by itself in this moment; then there is nothing to kill.
+        self.child().kill().ok();
+    }
+
+    /// The process id.
+    #[must_use]
+    pub fn id(&self) -> u32 {
+        self.child().id()
+    }
+
+    fn child(&self) -> MutexGuard<'_, Child> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Kills the process if it still runs and waits for how it ended.
+    fn end(&self) -> std::io::Result<ExitStatus> {
+        let mut child = self.child();
+        if !matches!(child.try_wait(), Ok(Some(_))) {
+            child.kill().ok();
+        }
+        child.wait()
+    }
 }
 
 impl Worker {
@@ -50,25 +94,57 @@ impl Worker {
     ///
     /// # Errors
     /// When it cannot be started, crashes, or is not ready before the deadline.
-    pub fn start(mut command: Command, deadline: Duration) -> Result<Self, WorkerError> {
-        let spawned = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn();
+    pub fn start(command: Command, deadline: Duration) -> Result<Self, WorkerError> {
+        let mut worker = Self::spawn(command)?;
+        worker.ready(deadline).map(|()| worker)
+    }
+
+    /// Starts the process; [`Self::ready`] comes next. Its standard error stays ours, so that what it says is in the
+    /// log.
+    ///
+    /// # Errors
+    /// When it cannot be started.
+    pub fn spawn(mut command: Command) -> Result<Self, WorkerError> {
+        // A process group of its own: a Ctrl-C is for the parent, which lets the worker finish its clip.
+        let spawned = command.stdin(Stdio::piped()).stdout(Stdio::piped()).process_group(0).spawn();
         let mut child = spawned.map_err(WorkerError::Start)?;
         let pipes = child.stdin.take().zip(child.stdout.take());
         let missing = || WorkerError::Start(std::io::Error::other("no pipes"));
         let (stdin, stdout) = pipes.ok_or_else(missing)?;
-        // One clip at a time: a second one waits in the receiver of the node, not in a worker.
+        // One clip at a time: a second one waits in the queue of the node, not in a worker.
         let (jobs, todo) = sync_channel(1);
         let (done, answers) = sync_channel(1);
         let thread = std::thread::Builder::new().name("worker-pipe".into());
+        let killer = Killer(Arc::new(Mutex::new(child)));
+        let worker = Self { killer, jobs, answers };
         thread.spawn(move || serve(stdin, stdout, &todo, &done)).map_err(WorkerError::Start)?;
-        let mut worker = Self { child, jobs, answers };
-        worker.wait(deadline).map(|_| worker)
+        Ok(worker)
+    }
+
+    /// Waits until its models are loaded.
+    ///
+    /// # Errors
+    /// When it crashes or is not ready before the deadline.
+    pub fn ready(&mut self, deadline: Duration) -> Result<(), WorkerError> {
+        self.wait(deadline).map(|_| ())
     }
 
     /// The process id.
     #[must_use]
     pub fn id(&self) -> u32 {
-        self.child.id()
+        self.killer.id()
+    }
+
+    /// Whether the process still runs.
+    #[must_use]
+    pub fn is_alive(&self) -> bool {
+        matches!(self.killer.child().try_wait(), Ok(None))
+    }
+
+    /// A handle that ends it from another thread.
+    #[must_use]
+    pub fn killer(&self) -> Killer {
+        self.killer.clone()
     }
 
     /// Processes one clip whose bytes are verified. After an error the worker is gone and a new one must be started.
@@ -78,47 +154,42 @@ impl Worker {
     pub fn process(
         mut self,
         offer: Offer,
-        bytes: Vec<u8>,
+        bytes: Zeroizing<Vec<u8>>,
         deadline: Duration,
     ) -> Result<(Self, ClipOutput), WorkerError> {
         // A closed channel means that the pipe's thread ended; waiting then tells why.
-        self.jobs.send((offer, bytes)).ok();
-        match self.wait(deadline)? {
-            Some(output) => Ok((self, output)),
-            None => Err(self.crashed("it answered without a record".to_owned())),
+        self.jobs.send(Job { offer: offer.clone(), bytes }).ok();
+        let output = self.wait(deadline)?;
+        let output = output.ok_or_else(|| self.crashed("it answered without a record"))?;
+        match output.fits(&offer) {
+            Ok(()) => Ok((self, output)),
+            Err(why) => Err(self.crashed(why)),
         }
     }
 
     fn wait(&mut self, deadline: Duration) -> Result<Option<ClipOutput>, WorkerError> {
         match self.answers.recv_timeout(deadline) {
             Ok(Ok(output)) => Ok(output),
-            Ok(Err(error)) => Err(self.crashed(error.to_string())),
-            Err(RecvTimeoutError::Disconnected) => Err(self.crashed("its pipe closed".to_owned())),
+            Ok(Err(error)) => Err(self.crashed(&error.to_string())),
+            Err(RecvTimeoutError::Disconnected) => Err(self.crashed("its pipe closed")),
             Err(RecvTimeoutError::Timeout) => {
-                self.end();
+                drop(self.killer.end());
                 Err(WorkerError::Deadline(deadline))
             }
         }
     }
 
-    fn crashed(&mut self, reason: String) -> WorkerError {
-        let status = self.end();
-        WorkerError::Crashed { status, reason }
-    }
-
-    /// Kills the process if it still runs and says how it ended.
-    fn end(&mut self) -> String {
-        if !matches!(self.child.try_wait(), Ok(Some(_))) {
-            // It may end by itself in this moment; then there is nothing to kill.
-            self.child.kill().ok();
-        }
-        self.child.wait().map_or_else(|e| e.to_string(), |status| status.to_string())
+    fn crashed(&self, reason: &str) -> WorkerError {
+        let ended = self.killer.end();
+        let code = ended.as_ref().ok().and_then(ExitStatus::code);
+        let status = ended.map_or_else(|e| e.to_string(), |status| status.to_string());
+        WorkerError::Crashed { status, code, reason: reason.to_owned() }
     }
 }
 
 impl Drop for Worker {
     fn drop(&mut self) {
-        self.end();
+        drop(self.killer.end());
     }
 }
 
@@ -126,7 +197,7 @@ impl Drop for Worker {
 fn serve(
     stdin: ChildStdin,
     stdout: ChildStdout,
-    todo: &Receiver<(Offer, Vec<u8>)>,
+    todo: &Receiver<Job>,
     done: &SyncSender<Result<Option<ClipOutput>, FramingError>>,
 ) {
     let (mut stdin, mut stdout) = (BufWriter::new(stdin), BufReader::new(stdout));
@@ -136,8 +207,8 @@ fn serve(
         Err(error) => Err(error),
     };
     let mut go_on = ready.is_ok() & done.send(ready).is_ok();
-    while let (true, Ok((offer, bytes))) = (go_on, todo.recv()) {
-        let answer = exchange(&mut stdin, &mut stdout, offer, &bytes);
+    while let (true, Ok(job)) = (go_on, todo.recv()) {
+        let answer = exchange(&mut stdin, &mut stdout, job);
         go_on = answer.is_ok() & done.send(answer.map(Some)).is_ok();
     }
 }
@@ -145,12 +216,13 @@ fn serve(
 fn exchange(
     stdin: &mut impl Write,
     stdout: &mut BufReader<ChildStdout>,
-    offer: Offer,
-    bytes: &[u8],
+    job: Job,
 ) -> Result<ClipOutput, FramingError> {
-    framing::write(stdin, &WorkerMessage::Clip(Box::new(offer)))?;
-    stdin.write_all(bytes)?;
+    framing::write(stdin, &WorkerMessage::Clip(Box::new(job.offer)))?;
+    stdin.write_all(&job.bytes)?;
     stdin.flush()?;
+    // From here on the worker alone has the clip.
+    drop(job.bytes);
     let mut envelopes = Vec::new();
     loop {
         match framing::read(stdout)? {

@@ -4,7 +4,7 @@
 use models::FaceDetector;
 use privacy::{ClipError, FrameMeta, Noise, Policy, RawClip};
 use proto::{
-    FrameId,
+    Digest, FrameId,
     envelope::SealGrant,
     limits::SLOTS_MAX,
     record::{ClipFailure, ClipRecord, SlotOutcome, SlotRecord},
@@ -36,6 +36,38 @@ pub struct ClipOutput {
     pub record: ClipRecord,
 }
 
+impl ClipOutput {
+    /// Whether this accounts for the clip that was offered, with an envelope for each delivered slot. The parent asks:
+    /// it takes nothing on the word of a process that decodes what others made.
+    ///
+    /// # Errors
+    /// What does not fit.
+    pub fn fits(&self, offer: &Offer) -> Result<(), &'static str> {
+        let ClipRecord { clip, interval, every_ns, captured_at, clock, attempt, .. } = &self.record;
+        let said = (clip, interval, every_ns, captured_at, clock, attempt);
+        let offered = (
+            &offer.clip,
+            &offer.interval,
+            &offer.every_ns,
+            &offer.captured_at,
+            &offer.clock,
+            &offer.attempt,
+        );
+        if said != offered {
+            return Err("the record is of another clip");
+        }
+        if self.record.check().is_err() {
+            return Err("the record does not account for each slot");
+        }
+        let delivered = self.record.slots.iter().filter_map(|slot| match slot.outcome {
+            SlotOutcome::Frame(digest) => Some(digest),
+            SlotOutcome::Withheld(_) | SlotOutcome::Undecodable => None,
+        });
+        let fit = delivered.eq(self.envelopes.iter().map(|envelope| Digest::of(envelope)));
+        if fit { Ok(()) } else { Err("the envelopes are not those of the record") }
+    }
+}
+
 impl Pipeline {
     /// Processes a clip whose bytes the parent has verified. A clip that cannot be read is a record too.
     pub fn process(&mut self, offer: &Offer, bytes: &[u8]) -> ClipOutput {
@@ -53,13 +85,19 @@ impl Pipeline {
         for slot in offer.interval.slots(offer.every_ns).take(SLOTS_MAX) {
             let outcome = match self.frame(offer, &clip, slot, &noise) {
                 Ok(envelope) => {
-                    let digest = proto::Digest::of(&envelope);
+                    let digest = Digest::of(&envelope);
                     output.envelopes.push(envelope);
                     SlotOutcome::Frame(digest)
                 }
                 Err(outcome) => outcome,
             };
             output.record.slots.push(SlotRecord { slot, outcome });
+        }
+        let mut outcomes = output.record.slots.iter().map(|slot| slot.outcome);
+        let none = outcomes.all(|outcome| outcome == SlotOutcome::Undecodable);
+        if none && !output.record.slots.is_empty() {
+            // It opens like a video and gives no picture: no key frame, or a damaged stream.
+            output.record.failure = Some(ClipFailure::Undecodable);
         }
         output
     }

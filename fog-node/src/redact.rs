@@ -1,10 +1,10 @@
 //! Owns `fog-node redact`: one file through a real worker, for people who want to see what leaves the building. The site is
 //! made up for the run, so its frames are nobody's evidence.
 
-use std::{path::PathBuf, process::Command, time::Duration};
+use std::{path::PathBuf, time::Duration};
 
 use anyhow::{Context, bail};
-use fog_node::parent::Worker;
+use fog_node::{parent::Worker, worker};
 use privacy::Policy;
 use proto::{
     ClipId, Clock, Digest, Interval, SessionId, UtcTime,
@@ -64,16 +64,17 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
     std::fs::create_dir_all(&keys).with_context(|| keys.display().to_string())?;
     base::files::write_durable(&keys.join("seal.key"), site.seed_hex.as_bytes())?;
     base::files::write_durable(&keys.join("grant.json"), &serde_json::to_vec(&site.grant)?)?;
-    let mut command = Command::new(std::env::current_exe()?);
-    command.arg("worker").arg("--assets").arg(&options.assets).args(["--policy", &options.policy]);
-    command
-        .arg("--seal-key")
-        .arg(keys.join("seal.key"))
-        .arg("--grant")
-        .arg(keys.join("grant.json"));
-    let worker = Worker::start(command, DEADLINE)?;
+    let worker = worker::Options {
+        assets: options.assets.clone(),
+        policy: options.policy.clone(),
+        seal_key: keys.join("seal.key"),
+        grant: keys.join("grant.json"),
+        // Whoever runs this has the video in a file already.
+        allow_swap: true,
+    };
+    let worker = Worker::start(worker.command(&std::env::current_exe()?), DEADLINE)?;
     let offer = site.offer(options, &bytes)?;
-    let (_worker, output) = worker.process(offer, bytes, DEADLINE)?;
+    let (_worker, output) = worker.process(offer, bytes.into(), DEADLINE)?;
     // The throw-away sealing key has done its work.
     std::fs::remove_dir_all(&keys).with_context(|| keys.display().to_string())?;
     for envelope in output.envelopes {

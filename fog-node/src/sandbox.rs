@@ -1,8 +1,12 @@
-//! Owns what a worker gives up before it sees a byte of video: sockets, core dumps, being looked into, memory without end.
+//! Owns what a worker gives up before it sees a byte of video: sockets, core dumps, being looked into, memory without
+//! end, outliving its parent. The parent, which holds clips too, gives up core dumps and being looked into.
 
 use std::collections::BTreeMap;
 
-use rustix::process::{DumpableBehavior, Resource, Rlimit, set_dumpable_behavior, setrlimit};
+use rustix::process::{
+    DumpableBehavior, Resource, Rlimit, Signal, set_dumpable_behavior,
+    set_parent_process_death_signal, setrlimit,
+};
 use seccompiler::{BpfProgram, SeccompAction, SeccompFilter, apply_filter_all_threads};
 
 /// Most private memory of a worker, in bytes: two models, one 4K picture and its copies, and the decoder's frames.
@@ -22,24 +26,37 @@ const REFUSED: [libc::c_long; 9] = [
     libc::SYS_process_vm_writev,
 ];
 
-/// The sandbox could not be closed; a worker without it does not start.
+/// The sandbox could not be closed; a process without it does not start.
 #[derive(Debug, thiserror::Error)]
-#[error("the worker's sandbox could not be closed: {0}")]
+#[error("the sandbox could not be closed: {0}")]
 pub struct SandboxError(String);
 
-/// Closes the sandbox for every thread of this process, for good.
+/// No core dump of this process is written and no other process of its user can read its memory, for good.
+///
+/// # Errors
+/// When the kernel refuses.
+pub fn shield() -> Result<(), SandboxError> {
+    let none = Rlimit { current: Some(0), maximum: Some(0) };
+    setrlimit(Resource::Core, none).map_err(|e| wrong(&e))?;
+    set_dumpable_behavior(DumpableBehavior::NotDumpable).map_err(|e| wrong(&e))
+}
+
+/// Closes the worker's sandbox for every thread of this process, for good.
 ///
 /// # Errors
 /// When the kernel refuses any part of it.
 pub fn close() -> Result<(), SandboxError> {
-    let wrong = |e: &dyn std::error::Error| SandboxError(e.to_string());
-    let none = Rlimit { current: Some(0), maximum: Some(0) };
-    setrlimit(Resource::Core, none).map_err(|e| wrong(&e))?;
+    shield()?;
+    // Whatever native code it hangs in: it holds pictures, and nobody is left to end it at a deadline.
+    set_parent_process_death_signal(Some(Signal::KILL)).map_err(|e| wrong(&e))?;
     let data = Rlimit { current: Some(DATA_BYTES_MAX), maximum: Some(DATA_BYTES_MAX) };
     setrlimit(Resource::Data, data).map_err(|e| wrong(&e))?;
-    set_dumpable_behavior(DumpableBehavior::NotDumpable).map_err(|e| wrong(&e))?;
     let program = filter().map_err(|e| wrong(&e))?;
     apply_filter_all_threads(&program).map_err(|e| wrong(&e))
+}
+
+fn wrong(error: &dyn std::error::Error) -> SandboxError {
+    SandboxError(error.to_string())
 }
 
 fn filter() -> Result<BpfProgram, seccompiler::Error> {

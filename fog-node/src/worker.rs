@@ -3,16 +3,18 @@
 use std::{
     io::{self, Write},
     path::{Path, PathBuf},
+    process::Command,
 };
 
-use anyhow::Context;
+use anyhow::{Context, bail};
 use onnx::{Detectors, Runtime};
 use privacy::Policy;
 use proto::{
     envelope::SealGrant, limits::CLIP_BYTES_MAX, signing::SigningKey, wire::WorkerMessage,
 };
+use zeroize::Zeroizing;
 
-use crate::{framing, pipeline::Pipeline, sandbox};
+use crate::{framing, pipeline::Pipeline, sandbox, swap};
 
 /// Where a worker finds what it needs.
 #[derive(Debug, Clone, clap::Args)]
@@ -29,24 +31,64 @@ pub struct Options {
     /// File with the site's grant for that key, as JSON.
     #[arg(long)]
     pub grant: PathBuf,
+    /// Start although memory may be swapped out: raw pictures may then rest on a disk.
+    #[arg(long)]
+    pub allow_swap: bool,
 }
 
-/// Runs until standard input ends.
+impl Options {
+    /// The command that starts a worker with these options: `program` is this binary.
+    #[must_use]
+    pub fn command(&self, program: &Path) -> Command {
+        let mut command = Command::new(program);
+        command.arg("worker").arg("--assets").arg(&self.assets).args(["--policy", &self.policy]);
+        command.arg("--seal-key").arg(&self.seal_key).arg("--grant").arg(&self.grant);
+        if self.allow_swap {
+            command.arg("--allow-swap");
+        }
+        command
+    }
+}
+
+/// Closes the sandbox and loads what a worker needs. What fails here is a person's to mend.
 ///
 /// # Errors
-/// When the sandbox cannot be closed, a model or key cannot be used, or the parent speaks nonsense.
-pub fn run(options: &Options) -> anyhow::Result<()> {
+/// When the sandbox cannot be closed, there is swap, or a model or key cannot be used; the message has the file.
+pub fn open(options: &Options) -> anyhow::Result<Pipeline> {
     sandbox::close()?;
-    let mut pipeline = open(options)?;
+    // Unsure is yes: a kernel that does not say may swap.
+    if swap::is_available().unwrap_or(true) {
+        if !options.allow_swap {
+            bail!("memory may be swapped out, and raw pictures with it: {}", swap::REMEDY);
+        }
+        tracing::warn!("memory may be swapped out, and raw pictures with it");
+    }
+    let policy = Policy::named(&options.policy)?;
+    let text = Zeroizing::new(read(&options.seal_key)?);
+    let key =
+        SigningKey::from_hex(&text).with_context(|| options.seal_key.display().to_string())?;
+    let grant: SealGrant = serde_json::from_str(&read(&options.grant)?)
+        .with_context(|| options.grant.display().to_string())?;
+    let runtime = Runtime::load(&options.assets.join("libonnxruntime.so"))?;
+    let Detectors { detector, auditor } = Detectors::open(&runtime, &options.assets)?;
+    let (detector, auditor) = (Box::new(detector), Box::new(auditor));
+    Ok(Pipeline { detector, auditor, policy, key, grant })
+}
+
+/// Serves until standard input ends.
+///
+/// # Errors
+/// When the parent speaks nonsense or is gone.
+pub fn serve(mut pipeline: Pipeline) -> anyhow::Result<()> {
     let (mut from, mut out) = (io::stdin().lock(), io::stdout().lock());
     framing::write(&mut out, &WorkerMessage::Ready)?;
     out.flush()?;
     while let Some(message) = framing::read(&mut from)? {
         let WorkerMessage::Clip(offer) = message else {
-            anyhow::bail!("the parent sent something else than a clip");
+            bail!("the parent sent something else than a clip");
         };
         let bytes = framing::read_bytes(&mut from, offer.length, CLIP_BYTES_MAX)?;
-        let output = pipeline.process(&offer, &bytes);
+        let output = pipeline.process(&offer, &Zeroizing::new(bytes));
         for envelope in &output.envelopes {
             let length = u32::try_from(envelope.len()).context("an envelope over its limit")?;
             framing::write(&mut out, &WorkerMessage::Frame { length })?;
@@ -56,19 +98,6 @@ pub fn run(options: &Options) -> anyhow::Result<()> {
         out.flush()?;
     }
     Ok(())
-}
-
-fn open(options: &Options) -> anyhow::Result<Pipeline> {
-    let policy = Policy::named(&options.policy)?;
-    let text = read(&options.seal_key)?;
-    let key =
-        SigningKey::from_hex(&text).with_context(|| options.seal_key.display().to_string())?;
-    let grant: SealGrant = serde_json::from_str(&read(&options.grant)?)
-        .with_context(|| options.grant.display().to_string())?;
-    let runtime = Runtime::load(&options.assets.join("libonnxruntime.so"))?;
-    let Detectors { detector, auditor } = Detectors::open(&runtime, &options.assets)?;
-    let (detector, auditor) = (Box::new(detector), Box::new(auditor));
-    Ok(Pipeline { detector, auditor, policy, key, grant })
 }
 
 fn read(path: &Path) -> anyhow::Result<String> {

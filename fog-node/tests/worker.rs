@@ -48,7 +48,7 @@ fn offer(length: u64) -> Offer {
 
 fn process(command: Command, deadline: Duration) -> WorkerError {
     let worker = Worker::start(command, DEADLINE).unwrap();
-    worker.process(offer(4), vec![0; 4], deadline).err().unwrap()
+    worker.process(offer(4), vec![0; 4].into(), deadline).err().unwrap()
 }
 
 #[test]
@@ -129,7 +129,7 @@ fn bytes_that_are_no_video_are_a_record_and_the_worker_goes_on() {
     let folder = tempfile::tempdir().unwrap();
     let Some((command, root)) = real(folder.path()) else { return };
     let worker = Worker::start(command, DEADLINE).unwrap();
-    let (worker, output) = worker.process(offer(4), b"nope".to_vec(), DEADLINE).unwrap();
+    let (worker, output) = worker.process(offer(4), b"nope".to_vec().into(), DEADLINE).unwrap();
     assert_eq!(output.record.failure, Some(ClipFailure::NotVideo));
     assert_eq!(output.record.tally().undecodable, 2);
     assert!(output.record.check().is_ok() && output.envelopes.is_empty());
@@ -143,7 +143,7 @@ fn bytes_that_are_no_video_are_a_record_and_the_worker_goes_on() {
     let made = Command::new("gst-launch-1.0").arg("-q").args(line.split_whitespace()).status();
     assert!(made.unwrap().success());
     let bytes = std::fs::read(clip).unwrap();
-    let (_, output) = worker.process(offer(bytes.len() as u64), bytes, DEADLINE).unwrap();
+    let (_, output) = worker.process(offer(bytes.len() as u64), bytes.into(), DEADLINE).unwrap();
     assert!(output.record.check().is_ok() && output.record.failure.is_none());
     assert_eq!(output.envelopes.len(), 2);
     for (slot, bytes) in output.record.slots.iter().zip(output.envelopes) {
