@@ -1,8 +1,19 @@
-//! The fog node: a worker process that decodes and redacts clips and can open no socket, and its parent's handle on it.
-//! The parent contains no codec; the worker holds pixels and the sealing key.
+//! The fog node: takes clips from gateways, has worker processes decode and redact them, commits what is left to the
+//! bridge and relays its receipt. A worker can open no socket; the parent contains no codec and touches no pixel.
+//!
+//! Where to start: `receiver` is the way of one clip, `pool` and `parent` hold the workers, `worker` and `pipeline` are
+//! one of them, `bridge` is the way out, `service` starts them all.
 
+pub mod bridge;
+pub mod config;
 pub mod framing;
+pub mod node;
+pub mod offer;
 pub mod parent;
 pub mod pipeline;
+pub mod pool;
+pub mod receiver;
 pub mod sandbox;
+pub mod service;
+pub mod swap;
 pub mod worker;

@@ -2,9 +2,17 @@
 
 mod redact;
 
-use std::process::ExitCode;
+use std::{path::PathBuf, process::ExitCode};
 
+use anyhow::Context;
+use base::exit::{CONFIG, FAILED};
 use clap::{Parser, Subcommand};
+use fog_node::{
+    config::Config,
+    sandbox,
+    service::{self, StartError},
+    worker,
+};
 
 /// Takes frames out of clips, redacts every face, checks its own work and seals what is left.
 #[derive(Parser)]
@@ -16,8 +24,11 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Command {
+    /// The fog node: takes clips from gateways, commits redacted frames to the bridge.
+    #[command(after_help = EXAMPLES)]
+    Serve(Serve),
     /// The process that decodes and redacts: clips on standard input, envelopes on standard output. Started by its parent.
-    Worker(fog_node::worker::Options),
+    Worker(worker::Options),
     /// Redacts one video file of at most 60 s and writes the sealed frames to a folder.
     #[command(after_help = "Example:\n  fog-node redact street.mp4 --out frames --every 5s")]
     Redact(redact::Options),
@@ -25,20 +36,95 @@ enum Command {
     Policies,
 }
 
+#[derive(clap::Args)]
+struct Serve {
+    /// The configuration, TOML. Relative paths in it count from its folder.
+    #[arg(long, value_name = "FILE")]
+    config: PathBuf,
+    /// Only read and check the configuration.
+    #[arg(long)]
+    check: bool,
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  fog-node serve --config /etc/celosia/fog.toml
+  fog-node serve --config fog.toml --check
+
+A configuration:
+  site = \"town\"
+  name = \"fog-1\"
+  credentials = \"pki/fog\"           # chain.pem, key.pem, roots.pem
+  listen = \"0.0.0.0:4433\"           # UDP
+  advertise = \"fog-1.town:4433\"     # how edges reach it; by default the address above
+  bridge = \"bridge.town:4434\"
+  broker = { host = \"localhost\", port = 8883 }
+  workers = 2                         # by default one a core, half a gigabyte each; more work side by side
+  assets = \"assets\"                 # what `celosia fetch` brought
+  policy = \"default\"                # or strict, solid
+  seal_key = \"seal.key\"             # 64 hexadecimal digits
+  grant = \"grant.json\"              # the site's permission for that key
+  clip_deadline = \"60s\"             # 1s to 10m; longer lets a hanging decoder block a core for longer
+  allow_swap = false                  # true: raw video in memory may be swapped to a disk
+
+  [gateways]                          # a camera is taken from its own gateway only
+  gw-1 = [\"door\", \"archive\"]
+
+Exit codes: 0 done, 1 failed, 64 the configuration is wrong.";
+
 fn main() -> ExitCode {
+    let arguments = match Arguments::try_parse() {
+        Ok(arguments) => arguments,
+        Err(error) => {
+            drop(error.print());
+            let code = if error.use_stderr() { CONFIG } else { 0 };
+            return ExitCode::from(code);
+        }
+    };
     base::telemetry::init();
-    let done = match Arguments::parse().command {
-        Command::Worker(options) => fog_node::worker::run(&options),
-        Command::Redact(options) => redact::run(&options),
-        Command::Policies => print_policies(),
+    let done = match arguments.command {
+        Command::Serve(options) => serve(&options),
+        Command::Worker(options) => work(&options),
+        Command::Redact(options) => redact::run(&options).map_err(|error| (FAILED, error)),
+        Command::Policies => print_policies().map_err(|error| (FAILED, error)),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
+        Err((code, error)) => {
             tracing::error!(error = format!("{error:#}"), "stopped");
-            ExitCode::from(base::exit::FAILED)
+            ExitCode::from(code)
         }
     }
+}
+
+fn serve(options: &Serve) -> Result<(), (u8, anyhow::Error)> {
+    let config = Config::load(&options.config).map_err(|error| (CONFIG, error.into()))?;
+    if options.check {
+        return Ok(());
+    }
+    sandbox::shield().map_err(|error| (FAILED, error.into()))?;
+    let program = std::env::current_exe().context("this binary's own path");
+    let program = program.map_err(|error| (FAILED, error))?;
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
+    let runtime = runtime.map_err(|error| (FAILED, error.into()))?;
+    let ended = runtime.block_on(async {
+        let shutdown = base::Shutdown::listen().context("signal handlers");
+        let shutdown = shutdown.map_err(|error| (FAILED, error))?;
+        let worker = config.worker.clone();
+        let ended = service::run(config, move || worker.command(&program), shutdown).await;
+        ended.map_err(|error: StartError| {
+            let code = if error.is_misuse() { CONFIG } else { FAILED };
+            (code, error.into())
+        })
+    });
+    // A worker's thread that hangs must not hold up the end; the kernel ends its process with ours.
+    runtime.shutdown_background();
+    ended
+}
+
+fn work(options: &worker::Options) -> Result<(), (u8, anyhow::Error)> {
+    let pipeline = worker::open(options).map_err(|error| (CONFIG, error))?;
+    worker::serve(pipeline).map_err(|error| (FAILED, error))
 }
 
 #[expect(clippy::print_stdout, reason = "the answer of the command")]
