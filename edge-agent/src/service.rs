@@ -141,8 +141,9 @@ pub async fn run(config: Config, shutdown: Shutdown) -> Result<End, StartError> 
         tracing::warn!("some tasks did not end in time; what is captured is safe");
     }
     if let Some(bus) = &bus {
-        publish(bus, &gateway, Presence::Offline).await;
+        // In this order: only what is said after the request takes the place of the last will.
         bus_shutdown.request();
+        publish(bus, &gateway, Presence::Offline).await;
         bus_shutdown.drain(GRACE).await;
     }
     tracing::info!(counters = ?gateway.counters.snapshot(), "ended");
