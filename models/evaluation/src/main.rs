@@ -3,9 +3,7 @@
 //! `--json`.
 
 mod area;
-mod area;
 mod attack;
-mod audit;
 mod audit;
 mod augment;
 mod cells;
@@ -22,7 +20,6 @@ mod reidentify;
 mod score;
 mod still;
 mod tally;
-mod tally;
 mod utility;
 mod voc;
 
@@ -36,7 +33,6 @@ use onnx::{Detectors, Runtime};
 #[derive(Parser)]
 #[command(after_help = "Examples:\n  \
     evaluation coverage --voc ../shared/data/kaggle853-hires --json\n  \
-    evaluation audit --voc ../shared/data/kaggle853 --json\n  \
     evaluation audit --voc ../shared/data/kaggle853 --json\n  \
     evaluation utility --voc ../shared/data/kaggle853 --json\n  \
     evaluation reidentify --people ../shared/data/reid/forty-people --json\n  \
@@ -53,8 +49,6 @@ struct Arguments {
 enum Command {
     /// Coverage recall by size of face, and the redacted share of the picture.
     Coverage(coverage::Options),
-    /// How often the auditor notices a face that was not redacted, and what it costs.
-    Audit(audit::Options),
     /// How often the auditor notices a face that was not redacted, and what it costs.
     Audit(audit::Options),
     /// F1 of the shipped mask classifier on redacted faces, its calibration, and counts on whole photos.
@@ -80,11 +74,6 @@ fn main() -> anyhow::Result<()> {
             let runtime = runtime()?;
             let Detectors { mut detector, mut auditor } = Detectors::open(&runtime, &assets)?;
             coverage::run(&options, &mut detector, &mut auditor)
-        }
-        Command::Audit(options) => {
-            let runtime = runtime()?;
-            let Detectors { mut detector, mut auditor } = Detectors::open(&runtime, &assets)?;
-            audit::run(&options, &mut detector, &mut auditor)
         }
         Command::Audit(options) => {
             let runtime = runtime()?;
