@@ -15,7 +15,7 @@ use std::{
 
 use base::{Fault, Faulty, Shutdown};
 use link::Bus;
-use proto::{control::ResultNotice, key, result::FrameResult, topic};
+use proto::{UtcTime, control::ResultNotice, key, result::FrameResult, topic};
 use results::Awaiting;
 use store::{ResultReader, StoreError};
 
@@ -124,8 +124,9 @@ impl Collector {
 
     /// What is looked for.
     async fn awaiting(&mut self) -> Result<Vec<Awaiting>, BookError> {
-        let (book, now) = (Arc::clone(&self.book), self.bridge.utc());
-        let list = || book.awaiting(now, AWAITING_MAX);
+        let book = Arc::clone(&self.book);
+        // All of them, whatever the wall clock did since they were written.
+        let list = || book.awaiting(UtcTime::EPOCH.plus_ns(i64::MAX), AWAITING_MAX);
         let (what, failed) = ("list awaited frames", count::DATABASE_FAILED);
         let mut awaiting = persist(&self.bridge, &self.shutdown, what, failed, list).await?;
         let now = self.bridge.clock.now();

@@ -26,9 +26,12 @@ use crate::{
 pub const ROOM_BYTES: u64 = 16 * 1024 * 1024;
 /// When a fog node should ask again after "not now": the forwarder empties the outbox clip by clip.
 const RETRY_AFTER: Duration = Duration::from_secs(5);
-/// How long an answer waits for a clip to reach store and database, where receipts are given only then. Less than a
-/// peer's patience: it asks again.
-const STORED_WAIT: Duration = Duration::from_secs(10);
+/// How long an answer waits for a clip to reach store and database, where receipts are given only then: less than a fog
+/// node's patience with a question (5 s) and with a commit (30 s). It asks again.
+const STORED_WAIT: Duration = Duration::from_secs(2);
+const STORED_WAIT_COMMIT: Duration = Duration::from_secs(10);
+/// How long an answer waits for the database, for the same reason.
+const BOOK_WAIT: Duration = Duration::from_secs(2);
 /// Times to look again when another commit came between: it has happened once then.
 const LOOKS_MAX: u32 = 4;
 
@@ -103,7 +106,7 @@ impl Committer {
     /// What is known of a clip.
     pub async fn status(&self, clip: &ClipId) -> Answer {
         match self.look(clip).await {
-            Found::InOutbox => self.answer_waiting(clip).await,
+            Found::InOutbox => self.answer_waiting(clip, STORED_WAIT).await,
             Found::InBook(receipt) => self.known(receipt),
             Found::Unsure => Answer::NotNow,
             Found::Nowhere => {
@@ -123,7 +126,7 @@ impl Committer {
         let clip = Arc::new(clip);
         for _ in 0..LOOKS_MAX {
             match self.look(&id).await {
-                Found::InOutbox => return self.answer_waiting(&id).await,
+                Found::InOutbox => return self.answer_waiting(&id, STORED_WAIT_COMMIT).await,
                 Found::InBook(receipt) => return self.known(receipt),
                 Found::Unsure => return Answer::NotNow,
                 Found::Nowhere => {}
@@ -194,35 +197,43 @@ impl Committer {
                 self.unknowns().void(clip);
                 return Found::InOutbox;
             }
-            match self.book.receipt(clip).await {
-                Ok(Some(receipt)) => {
-                    self.unknowns().void(clip);
-                    return Found::InBook(Box::new(receipt));
-                }
-                Ok(None) if self.unknowns().confirm(clip, ticket) => return Found::Nowhere,
+            match self.in_book(clip).await {
+                Found::Nowhere if self.unknowns().confirm(clip, ticket) => return Found::Nowhere,
                 // A commit came between; what it left is found at the next look.
-                Ok(None) => {}
-                Err(error) => {
-                    self.bridge.count(count::UNSURE);
-                    tracing::warn!(%clip, %error, "the database cannot say whether a clip is known");
-                    return Found::Unsure;
+                Found::Nowhere | Found::InOutbox => {}
+                Found::InBook(receipt) => {
+                    self.unknowns().void(clip);
+                    return Found::InBook(receipt);
                 }
+                Found::Unsure => return Found::Unsure,
             }
         }
         Found::Unsure
     }
 
+    async fn in_book(&self, clip: &ClipId) -> Found {
+        let why = match tokio::time::timeout(BOOK_WAIT, self.book.receipt(clip)).await {
+            Ok(Ok(Some(receipt))) => return Found::InBook(Box::new(receipt)),
+            Ok(Ok(None)) => return Found::Nowhere,
+            Ok(Err(error)) => error.to_string(),
+            Err(_) => "no answer in time".to_owned(),
+        };
+        self.bridge.count(count::UNSURE);
+        tracing::warn!(%clip, why, "the database cannot say whether a clip is known");
+        Found::Unsure
+    }
+
     /// The answer to whoever asks for a clip that waits in the outbox.
-    async fn answer_waiting(&self, clip: &ClipId) -> Answer {
+    async fn answer_waiting(&self, clip: &ClipId, wait: Duration) -> Answer {
         self.bridge.count(count::KNOWN);
         match self.after {
-            ReceiptAfter::Store => self.stored(clip).await,
+            ReceiptAfter::Store => self.stored(clip, wait).await,
             ReceiptAfter::Outbox => {
                 let id = clip.clone();
                 match self.bridge.with_outbox(move |outbox| outbox.receipt(&id)).await {
                     Ok(Some(receipt)) => Answer::Committed(Box::new(receipt)),
                     // It has just left the outbox: the database has it.
-                    Ok(None) => self.stored(clip).await,
+                    Ok(None) => self.stored(clip, wait).await,
                     Err(error) => {
                         tracing::error!(%clip, %error, "the receipt of a waiting clip cannot be read");
                         Answer::NotNow
@@ -235,12 +246,12 @@ impl Committer {
     async fn answer_new(&self, clip: &ClipId, receipt: Receipt) -> Answer {
         match self.after {
             ReceiptAfter::Outbox => Answer::Committed(Box::new(receipt)),
-            ReceiptAfter::Store => self.stored(clip).await,
+            ReceiptAfter::Store => self.stored(clip, STORED_WAIT_COMMIT).await,
         }
     }
 
     /// Waits until a clip has left the outbox, and gives the receipt that the database has.
-    async fn stored(&self, clip: &ClipId) -> Answer {
+    async fn stored(&self, clip: &ClipId, wait: Duration) -> Answer {
         let left_outbox = async {
             loop {
                 let mut left = std::pin::pin!(self.bridge.left.notified());
@@ -256,15 +267,15 @@ impl Committer {
             biased;
             () = left_outbox => true,
             // False at shutdown as well: whoever asked asks again.
-            _ = self.shutdown.sleep(STORED_WAIT) => false,
+            _ = self.shutdown.sleep(wait) => false,
         };
         if !in_time {
             return Answer::NotNow;
         }
-        match self.book.receipt(clip).await {
-            Ok(Some(receipt)) => Answer::Committed(Box::new(receipt)),
+        match self.in_book(clip).await {
+            Found::InBook(receipt) => Answer::Committed(receipt),
             // Set aside, or it cannot be said.
-            Ok(None) | Err(_) => Answer::NotNow,
+            Found::InOutbox | Found::Nowhere | Found::Unsure => Answer::NotNow,
         }
     }
 

@@ -152,7 +152,7 @@ impl Outbox {
             lengths: lengths.collect::<Result<_, _>>().map_err(|e| form(e.to_string()))?,
         };
         let header = serde_json::to_vec(&header).map_err(|e| form(e.to_string()))?;
-        let body: Vec<u8> = clip.frames().iter().flat_map(SealedFrame::bytes).copied().collect();
+        let body = clip.frames().iter().map(SealedFrame::bytes).collect::<Vec<_>>().concat();
         Ok(self.waiting.append(&name, &header, &body)?)
     }
 

@@ -51,6 +51,12 @@ impl Desk {
         let held = Arc::new(Semaphore::new(HELD_KIB_MAX));
         Arc::new(Self { bridge, committer, root, held })
     }
+
+    /// KiB of frames in memory that are not committed yet.
+    #[must_use]
+    pub fn held_kib(&self) -> usize {
+        HELD_KIB_MAX.saturating_sub(self.held.available_permits())
+    }
 }
 
 /// Talks with every fog node until shutdown; what is under way then is finished within [`CLOSING`].

@@ -70,6 +70,7 @@ pub async fn sdk_config(endpoint: Option<&str>, region: &str) -> SdkConfig {
 pub struct S3 {
     client: Client,
     settings: Settings,
+    patience: Duration,
 }
 
 impl S3 {
@@ -79,11 +80,10 @@ impl S3 {
         Self::configured(settings, aws_sdk_s3::config::Builder::from(&sdk))
     }
 
-    /// A client with these keys instead of the environment's, for tests, which share one environment.
-    #[cfg(any(test, feature = "testing"))]
+    /// A client with these keys instead of the environment's: for a process that drew them itself.
     pub async fn with_keys(settings: &Settings, key_id: &str, secret: &str) -> Self {
         let sdk = sdk_config(settings.endpoint.as_deref(), &settings.region).await;
-        let keys = aws_sdk_s3::config::Credentials::new(key_id, secret, None, None, "test");
+        let keys = aws_sdk_s3::config::Credentials::new(key_id, secret, None, None, "celosia");
         let builder = aws_sdk_s3::config::Builder::from(&sdk).credentials_provider(keys);
         Self::configured(settings, builder)
     }
@@ -94,21 +94,33 @@ impl S3 {
             .request_checksum_calculation(RequestChecksumCalculation::WhenRequired)
             .response_checksum_validation(ResponseChecksumValidation::WhenRequired)
             .build();
-        Self { client: Client::from_conf(config), settings: settings.clone() }
+        let client = Client::from_conf(config);
+        Self { client, settings: settings.clone(), patience: CALL_TIMEOUT }
+    }
+
+    /// The same client with another limit on the time of one call, for tests, which do not wait for a minute.
+    #[cfg(any(test, feature = "testing"))]
+    #[must_use]
+    pub fn with_patience(mut self, patience: Duration) -> Self {
+        self.patience = patience;
+        self
+    }
+
+    fn bucket(&self, bucket: &str) -> Bucket {
+        let (client, patience) = (self.client.clone(), self.patience);
+        Bucket { client, bucket: bucket.to_owned(), patience }
     }
 
     /// The frames; what is read is verified against this seal root.
     #[must_use]
     pub fn frames(&self, root: PublicKey) -> S3Frames {
-        let bucket = self.settings.frames_bucket.clone();
-        S3Frames { bucket: Bucket { client: self.client.clone(), bucket }, root }
+        S3Frames { bucket: self.bucket(&self.settings.frames_bucket), root }
     }
 
     /// The results.
     #[must_use]
     pub fn results(&self) -> S3Results {
-        let bucket = self.settings.results_bucket.clone();
-        S3Results { bucket: Bucket { client: self.client.clone(), bucket } }
+        S3Results { bucket: self.bucket(&self.settings.results_bucket) }
     }
 }
 
@@ -193,11 +205,16 @@ impl ResultReader for S3Results {
 struct Bucket {
     client: Client,
     bucket: String,
+    patience: Duration,
 }
 
 impl Bucket {
+    fn call<'a>(&'a self, action: &'static str, key: &'a str) -> Call<'a> {
+        Call { action, key, bucket: &self.bucket, patience: self.patience }
+    }
+
     async fn create(&self, key: &str, bytes: Vec<u8>, kind: &str) -> Result<Put, StoreError> {
-        let call = Call { action: "put", key, bucket: &self.bucket };
+        let call = self.call("put", key);
         let request = self.client.put_object().bucket(&self.bucket).key(key);
         let request = request.content_type(kind).if_none_match("*").body(ByteStream::from(bytes));
         call.within(async {
@@ -217,7 +234,7 @@ impl Bucket {
         first: Option<usize>,
         bytes_max: usize,
     ) -> Result<Vec<u8>, StoreError> {
-        let call = Call { action: "get", key, bucket: &self.bucket };
+        let call = self.call("get", key);
         let mut request = self.client.get_object().bucket(&self.bucket).key(key);
         if let Some(first) = first {
             request = request.range(format!("bytes=0-{}", first.saturating_sub(1)));
@@ -234,7 +251,7 @@ impl Bucket {
     }
 
     async fn list(&self, prefix: &str, after: Option<&str>) -> Result<Page, StoreError> {
-        let call = Call { action: "list", key: prefix, bucket: &self.bucket };
+        let call = self.call("list", prefix);
         let request = self.client.list_objects_v2().bucket(&self.bucket).prefix(prefix);
         let request = request.set_start_after(after.map(str::to_owned));
         let keys_max = i32::try_from(PAGE_KEYS_MAX).unwrap_or(i32::MAX);
@@ -259,6 +276,7 @@ struct Call<'a> {
     action: &'static str,
     key: &'a str,
     bucket: &'a str,
+    patience: Duration,
 }
 
 impl Call<'_> {
@@ -267,7 +285,7 @@ impl Call<'_> {
         self,
         work: impl Future<Output = Result<T, StoreError>>,
     ) -> Result<T, StoreError> {
-        let in_time = tokio::time::timeout(CALL_TIMEOUT, work).await;
+        let in_time = tokio::time::timeout(self.patience, work).await;
         in_time.unwrap_or_else(|_| Err(self.unavailable("no answer in time")))
     }
 

@@ -12,7 +12,7 @@ use proto::{
 use site::{Site, Stores};
 
 use crate::{
-    FrameReader, FrameWriter, PAGE_KEYS_MAX, Put, StoreError,
+    FrameReader, FrameWriter, PAGE_KEYS_MAX, Put, ResultReader, StoreError,
     faulty::{Faulty, Plan},
     memory::MemoryFrames,
     testing::{FRAMES_BUCKET, Mode, ObjectServer, RESULTS_BUCKET},
@@ -269,6 +269,21 @@ async fn a_server_that_is_away_or_overloaded_is_worth_another_try() {
     let put = stores.frame_writer.put_frame(&frame).await.unwrap();
     assert_eq!(put, Put::AlreadyThere, "the write whose answer was lost has been done");
     assert_eq!(server.seen().iter().filter(|seen| seen.method == "PUT").count(), 4);
+    shutdown.request();
+}
+
+#[tokio::test]
+async fn a_server_that_never_answers_is_given_up_and_worth_another_try() {
+    let (site, shutdown) = (Site::new(), Shutdown::default());
+    let server = ObjectServer::start(&shutdown).await.unwrap();
+    server.set_mode(Mode::Silent);
+    let s3 = site::s3_with(&server.settings(), crate::testing::SECRET).await;
+    let s3 = s3.with_patience(std::time::Duration::from_millis(100));
+    let put = s3.frames(site.root()).put_frame(&site.frame(1, 1)).await;
+    let list = s3.results().results("results/v1/", None).await;
+    for error in [put.unwrap_err(), list.unwrap_err()] {
+        assert!(error.fault() == Fault::Transient && error.to_string().contains("in time"));
+    }
     shutdown.request();
 }
 

@@ -119,6 +119,11 @@ impl Parts {
 
     /// Starts to listen; gives the address.
     pub(crate) fn listen(&self, site: &Site) -> String {
+        self.listen_at(site).0
+    }
+
+    /// Starts to listen; gives the address and the desk.
+    pub(crate) fn listen_at(&self, site: &Site) -> (String, Arc<Desk>) {
         let credentials = site.credentials(Role::Bridge, "bridge-1");
         let any = "127.0.0.1:0".parse().unwrap();
         let counters: Arc<Counters> = self.bridge.counters.clone();
@@ -126,8 +131,8 @@ impl Parts {
             Listener::bind(any, &credentials, Protocol::Commit, &[Role::Fog], counters).unwrap();
         let address = listener.local_addr().to_string();
         let desk = Desk::new(self.bridge.clone(), self.committer.clone(), self.site_root);
-        self.shutdown.spawn(peers::serve(listener, desk, self.shutdown.clone()));
-        address
+        self.shutdown.spawn(peers::serve(listener, desk.clone(), self.shutdown.clone()));
+        (address, desk)
     }
 
     /// A counter.

@@ -1,9 +1,5 @@
 //! The real binary: the whole way from a fog node to the database, and `kill -9` between the steps.
 
-#![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
-
-mod world;
-
 use std::{process::Command, time::Duration};
 
 use base::Shutdown;
@@ -12,7 +8,8 @@ use proto::wire::CommitMessage;
 use results::{ClipFilter, FrameState};
 use sqlx::Connection;
 use store::testing::{FRAMES_BUCKET, Mode};
-use world::{
+
+use crate::world::{
     Clip, copy_folder,
     process::{Around, Process},
     put_results, until,

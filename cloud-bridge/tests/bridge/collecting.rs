@@ -1,9 +1,5 @@
 //! How results come into the database, what is not taken for one, and what becomes of frames that get none.
 
-#![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
-
-mod world;
-
 use std::{sync::Arc, time::Duration};
 
 use cloud_bridge::{
@@ -24,7 +20,8 @@ use store::{
     faulty::{Faulty, Plan},
     memory::MemoryResults,
 };
-use world::{
+
+use crate::world::{
     Clip, Site,
     parts::{Borders, Parts, Setup},
     put_results, result_of, until,
@@ -35,8 +32,7 @@ const PACE: Pace = Pace { poll: Duration::from_millis(5), poll_max: Duration::fr
 /// Frames of a clip as the forwarder leaves them: in the store and awaited.
 async fn arrive(site: &Site, borders: &Borders, clip: &Clip) {
     for frame in site.frames(clip) {
-        let now = "2026-11-24T12:00:00Z".parse().unwrap();
-        borders.book.await_frame(frame.manifest(), now).await.unwrap();
+        borders.book.await_frame(frame.manifest(), proto::UtcTime::EPOCH).await.unwrap();
     }
 }
 

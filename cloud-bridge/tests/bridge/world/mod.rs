@@ -1,9 +1,6 @@
 //! Owns what the tests of the bridge share: a site with its certificates and seal root, clips that a fog node would
 //! send, a fog node's side of the talk, and waiting with a bound.
 
-#![allow(dead_code, reason = "each test binary uses a part")]
-#![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
-
 pub(crate) mod parts;
 pub(crate) mod process;
 

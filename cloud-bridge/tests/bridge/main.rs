@@ -1,0 +1,10 @@
+//! The bridge with real QUIC, a real outbox, S3 and SQLite, and with twins that fail when they are told to.
+
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
+
+mod collecting;
+mod committing;
+mod forwarding;
+mod process;
+mod refusing;
+mod world;
