@@ -28,6 +28,30 @@ impl<'a> PixelView<'a> {
         self.height
     }
 
+    /// The picture at half its sides as planes of red, green, blue: each value the mean of two by two. A last odd row or
+    /// column is left out.
+    #[must_use]
+    pub fn halved(&self, norm: Norm) -> Vec<f32> {
+        let (width, height) = (self.width / 2, self.height / 2);
+        let mut planes = vec![0.0; 3 * width * height];
+        let (red, rest) = planes.split_at_mut(width * height);
+        let (green, blue) = rest.split_at_mut(width * height);
+        let mut out = red.iter_mut().zip(green).zip(blue);
+        let value = |sum: u16| (f32::from(sum) / 4.0 - norm.mean) / norm.scale;
+        for rows in self.bgr.chunks_exact(self.width * 6) {
+            let (above, below) = rows.split_at(self.width * 3);
+            let pairs = above.as_chunks::<6>().0.iter().zip(below.as_chunks::<6>().0);
+            for ((above, below), ((r, g), b)) in pairs.zip(&mut out) {
+                let [b0, g0, r0, b1, g1, r1] = above.map(u16::from);
+                let [b2, g2, r2, b3, g3, r3] = below.map(u16::from);
+                *b = value(b0 + b1 + b2 + b3);
+                *g = value(g0 + g1 + g2 + g3);
+                *r = value(r0 + r1 + r2 + r3);
+            }
+        }
+        planes
+    }
+
     /// Scales a rectangle of the picture (in pixels, inside it) to `width * height` and writes it as planes of red,
     /// green, blue: `(value - mean) / scale`. Bilinear with pixel centres, as OpenCV's `INTER_LINEAR`.
     #[must_use]
@@ -147,6 +171,18 @@ mod tests {
         for (w, h, n) in [(2, 2, 11), (2, 2, 13), (0, 2, 0), (usize::MAX, 2, 12)] {
             assert!(PixelView::new(w, h, &vec![0; n]).is_none());
         }
+    }
+
+    #[test]
+    fn halving_averages_two_by_two_and_leaves_out_an_odd_edge() {
+        // Three by three; only the first two by two counts: blue 1 to 4, green 10 to 40, red 100 to 130.
+        let pixel = |i: u8| [i, 10 * i, 90 + 10 * i];
+        let rows = [[pixel(1), pixel(2), [9; 3]], [pixel(3), pixel(4), [9; 3]], [[9; 3]; 3]];
+        let bytes = rows.concat().concat();
+        let view = PixelView::new(3, 3, &bytes).unwrap();
+        assert_eq!(view.halved(PLAIN), [115.0, 25.0, 2.5]);
+        let norm = Norm { mean: 15.0, scale: 2.0 };
+        assert_eq!(view.halved(norm), [50.0, 5.0, -6.25]);
     }
 
     #[test]

@@ -42,18 +42,21 @@ pub fn levels(view: PixelView<'_>, long_sides: &[usize], norm: Norm) -> Vec<Leve
 }
 
 impl Level {
-    /// Scales the picture itself, by halves first while it is more than twice as large.
+    /// Scales the picture itself, by halves first while it is twice as large or more.
     fn of(view: PixelView<'_>, width: usize, height: usize, norm: Norm) -> Self {
-        let (mut w, mut h) = (width, height);
-        while view.width() > 2 * w && view.height() > 2 * h {
-            (w, h) = (2 * w, 2 * h);
+        if view.width() < 2 * width || view.height() < 2 * height {
+            let whole = Window { x: 0, y: 0, w: view.width(), h: view.height() };
+            return Self { width, height, planes: view.planes(whole, width, height, norm) };
         }
-        let whole = Window { x: 0, y: 0, w: view.width(), h: view.height() };
-        let mut level = Self { width: w, height: h, planes: view.planes(whole, w, h, norm) };
-        while level.width > width {
+        let (w, h) = (view.width() / 2, view.height() / 2);
+        let mut level = Self { width: w, height: h, planes: view.halved(norm) };
+        while level.width >= 2 * width && level.height >= 2 * height {
             level = level.scaled(level.width / 2, level.height / 2);
         }
-        level
+        if (level.width, level.height) == (width, height) {
+            return level;
+        }
+        level.scaled(width, height)
     }
 
     /// Bilinear with pixel centres; down to a half this averages.

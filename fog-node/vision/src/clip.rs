@@ -116,7 +116,7 @@ impl Clip {
                     // A pipeline that is already gone needs no message.
                     element.post_message(message.src(&element).build()).ok();
                 }
-                return gst::PadProbeReturn::Drop;
+                return gst::PadProbeReturn::Handled;
             }
             gst::PadProbeReturn::Ok
         });

@@ -11,7 +11,7 @@ const NEAR: gst::ClockTime = gst::ClockTime::from_mseconds(300);
 pub(crate) fn drop_unneeded(pad: &gst::Pad) {
     pad.add_probe(gst::PadProbeType::BUFFER, |pad, info| {
         let unneeded = info.buffer().is_some_and(|buffer| is_unneeded(pad, buffer));
-        if unneeded { gst::PadProbeReturn::Drop } else { gst::PadProbeReturn::Ok }
+        if unneeded { gst::PadProbeReturn::Handled } else { gst::PadProbeReturn::Ok }
     });
 }
 
