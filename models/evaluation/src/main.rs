@@ -18,6 +18,7 @@ mod people;
 mod plot;
 mod reidentify;
 mod score;
+mod speed;
 mod still;
 mod tally;
 mod utility;
@@ -51,6 +52,8 @@ enum Command {
     Coverage(coverage::Options),
     /// How often the auditor notices a face that was not redacted, and what it costs.
     Audit(audit::Options),
+    /// Processor time of each stage of a frame, and memory.
+    Speed(speed::Options),
     /// F1 of the shipped mask classifier on redacted faces, its calibration, and counts on whole photos.
     Utility(utility::Options),
     /// How often an attacker who redacts with our code names the person behind a redacted face.
@@ -84,6 +87,11 @@ fn main() -> anyhow::Result<()> {
             let runtime = runtime()?;
             let Detectors { mut detector, .. } = Detectors::open(&runtime, &assets)?;
             reidentify::run(&options, &runtime, &assets, &mut detector)
+        }
+        Command::Speed(options) => {
+            let runtime = runtime()?;
+            let Detectors { mut detector, mut auditor } = Detectors::open(&runtime, &assets)?;
+            speed::run(&options, &mut detector, &mut auditor)
         }
         Command::Utility(options) => {
             let runtime = runtime()?;
