@@ -24,7 +24,7 @@ pub(crate) fn at(seconds: i64) -> UtcTime {
 /// Clip `seq` of a camera: its first slot gave a frame, its second did not.
 pub(crate) fn record(camera: &str, seq: u64) -> ClipRecord {
     let start = i64::try_from(seq).unwrap() * 10_000_000_000;
-    let second = if seq % 2 == 0 { Residual } else { TooManyFaces };
+    let second = if seq.is_multiple_of(2) { Residual } else { TooManyFaces };
     ClipRecord {
         clip: format!("town/{camera}/000102030405060708090a0b0c0d0e0f/{seq}").parse().unwrap(),
         interval: Interval { start_ns: start, end_ns: start + 10_000_000_000 },

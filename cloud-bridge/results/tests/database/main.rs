@@ -1,5 +1,13 @@
 //! The database as its users meet it: stories on a SQLite file and, where one is installed, on a PostgreSQL server.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::print_stdout,
+    reason = "tests stop at the first surprise"
+)]
+
 mod example;
 mod files;
 mod frames;
