@@ -2,11 +2,17 @@
 
 mod fetch;
 
-use std::{error::Error, future::Future, path::Path, path::PathBuf, process::ExitCode};
+use std::{
+    error::Error,
+    ffi::OsString,
+    future::Future,
+    path::{Path, PathBuf},
+    process::ExitCode,
+};
 
 use anyhow::Context;
 use base::Shutdown;
-use celosia::{function, object_store};
+use celosia::{demo, function, object_store, process, supervisor::bound, up};
 use clap::{Parser, Subcommand};
 
 /// Celosia: measure mask wearing without letting a face out of the building.
@@ -24,11 +30,58 @@ enum Command {
         after_help = "Examples:\n  celosia fetch\n  celosia fetch --check   # change nothing"
     )]
     Fetch(fetch::Options),
+    /// Runs a whole site on this machine with one camera and shows it in the console.
+    #[command(after_help = UP_EXAMPLES)]
+    Up(up::Options),
+    /// Processes videos and writes redacted frames and results.
+    #[command(after_help = PROCESS_EXAMPLES)]
+    Process(process::Options),
+    /// Makes the demonstration video: one portrait in several sizes, some with a drawn mask.
+    #[command(after_help = "Example:\n  celosia demo --out demo.mp4")]
+    Demo {
+        /// The video to be written, MP4.
+        #[arg(long, value_name = "FILE")]
+        out: PathBuf,
+        /// Folder of the assets, for the portrait.
+        #[arg(long, default_value = ".celosia/assets", env = "CELOSIA_ASSETS")]
+        assets: PathBuf,
+    },
     /// Serves the site's object store from a folder; started by `celosia up`.
     ObjectStore(Service),
     /// Serves the mask function as AWS Lambda would; started by `celosia up`.
     Function(Service),
+    /// Becomes a program that ends when its supervisor does; started by `celosia up`.
+    #[command(hide = true)]
+    Child {
+        /// Process id of the supervisor.
+        #[arg(long)]
+        parent: u32,
+        /// The program and its arguments.
+        #[arg(last = true, required = true)]
+        program: Vec<OsString>,
+    },
 }
+
+const UP_EXAMPLES: &str = "\
+Examples:
+  celosia up                                   # a generated scene
+  celosia up --camera street.mp4 --every 2s    # a file, again and again in real time
+  celosia up --camera rtsp://10.0.0.7/main --camera-user viewer --camera-password-file door.password
+  celosia up --camera /dev/video0
+
+Ctrl-C drains and stops. The state folder is all that stays; the same command goes on with it.";
+
+const PROCESS_EXAMPLES: &str = "\
+Examples:
+  celosia process street.mp4 --out results
+  celosia process monday.mp4 tuesday.mp4 --out results --every 1s --policy strict
+  celosia process long.mp4 --out results --state run   # when interrupted, the same command goes on
+
+OUT/results.json is an array with one object a frame: clip, frame, captured_at, image (relative to OUT), width, height,
+faces (box with x, y, w, h in pixels; score_milli; counted; mask, no_mask, incorrect, not_a_face: probabilities; label),
+mask, no_mask, incorrect, uncertain (counted faces), share_without_mask, model, policy, classified_on.
+
+Exit codes: 0 everything is there, 1 something is missing or failed. A withheld frame is told and is not missing.";
 
 /// The command line of a service, the same for each.
 #[derive(clap::Args)]
@@ -46,11 +99,46 @@ fn main() -> anyhow::Result<ExitCode> {
     base::telemetry::init();
     match arguments.command {
         Command::Fetch(options) => fetch::run(&options),
-        Command::ObjectStore(service) => {
-            service.run(object_store::Config::load, object_store::run)
+        Command::Up(options) => served(async |shutdown| {
+            up::run(&options, &shutdown).await?;
+            Ok(ExitCode::SUCCESS)
+        }),
+        Command::Process(options) => served(async |shutdown| {
+            let report = process::run(&options, &shutdown).await?;
+            show(&report, options.json)
+        }),
+        Command::Demo { out, assets } => {
+            demo::make(&assets, &out)?;
+            Ok(ExitCode::SUCCESS)
         }
+        Command::ObjectStore(service) => service.run(object_store::Config::load, object_store::run),
         Command::Function(service) => service.run(function::Config::load, function::run),
+        Command::Child { parent, program } => {
+            let (program, arguments) = program.split_first().context("no program")?;
+            Err(bound::become_bound(parent, program, arguments).into())
+        }
     }
+}
+
+/// Runs on a runtime that stops when asked to.
+fn served(
+    work: impl AsyncFnOnce(Shutdown) -> anyhow::Result<ExitCode>,
+) -> anyhow::Result<ExitCode> {
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    runtime.block_on(async { work(Shutdown::listen().context("signal handlers")?).await })
+}
+
+/// Says what became of a run; what is missing goes to standard error and into the exit code.
+#[expect(clippy::print_stdout, reason = "what the command is for")]
+fn show(report: &process::Report, as_json: bool) -> anyhow::Result<ExitCode> {
+    if as_json {
+        println!("{}", serde_json::to_string_pretty(report)?);
+    } else {
+        println!("{}", report.table());
+    }
+    let missing = report.missing();
+    missing.iter().for_each(|line| tracing::error!("{line}"));
+    Ok(if missing.is_empty() { ExitCode::SUCCESS } else { ExitCode::from(base::exit::FAILED) })
 }
 
 impl Service {

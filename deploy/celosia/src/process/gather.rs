@@ -1,0 +1,200 @@
+//! Owns what a run leaves in its folder: every redacted frame as a JPEG, verified, and `results.json`.
+
+use std::path::Path;
+
+use base::Shutdown;
+use proto::{
+    SessionId, UtcTime,
+    control::{CameraState, CameraStatus},
+    manifest::{ModelRef, PolicyRef},
+    result::{FaceResult, FrameResult, Placement},
+};
+use results::{ClipFilter, ClipRow, FrameFilter, FrameRow, FrameState, Order, ROWS_MAX, Results};
+use serde::Serialize;
+use store::FrameReader;
+
+use super::{
+    Options, ProcessError,
+    report::{Report, VideoReport},
+    videos::Video,
+    wait::Statuses,
+};
+use crate::run::Running;
+
+/// Name of the results in the folder.
+pub(super) const RESULTS: &str = "results.json";
+
+/// One frame in `results.json`.
+#[derive(Debug, Serialize)]
+struct Frame {
+    clip: String,
+    frame: String,
+    captured_at: UtcTime,
+    /// Relative to the folder of `results.json`.
+    image: String,
+    width: u32,
+    height: u32,
+    faces: Vec<FaceResult>,
+    mask: u32,
+    no_mask: u32,
+    incorrect: u32,
+    uncertain: u32,
+    share_without_mask: Option<f64>,
+    model: ModelRef,
+    policy: PolicyRef,
+    classified_on: Placement,
+}
+
+impl Frame {
+    fn of(result: &FrameResult, image: String) -> Self {
+        Self {
+            clip: result.frame.clip.to_string(),
+            frame: result.frame.to_string(),
+            captured_at: result.captured_at,
+            image,
+            width: result.width,
+            height: result.height,
+            faces: result.faces.clone(),
+            mask: result.mask,
+            no_mask: result.no_mask,
+            incorrect: result.incorrect,
+            uncertain: result.uncertain,
+            share_without_mask: result.share_without_mask,
+            model: result.model.clone(),
+            policy: result.policy.clone(),
+            classified_on: result.classified_on,
+        }
+    }
+}
+
+/// Writes frames and results; what is missing stands in the report.
+pub(super) async fn gather(
+    options: &Options,
+    videos: &[Video],
+    running: &Running,
+    statuses: &Statuses,
+    shutdown: &Shutdown,
+) -> Result<Report, ProcessError> {
+    let reader = running.frames().await?;
+    let mut report = Report::default();
+    let mut frames = Vec::new();
+    for video in videos {
+        let mut about = VideoReport::new(video.path.display().to_string());
+        let clips = newest_run(&running.results, video).await?;
+        for clip in &clips {
+            about.add_clip(clip);
+        }
+        if let Some(session) = clips.first().map(|clip| clip.record.clip.session) {
+            for row in rows(&running.results, video, session).await? {
+                match &row.state {
+                    FrameState::Done { result, .. } => {
+                        let image = image(&row);
+                        save(&reader, &row, &options.out.join(&image), shutdown).await?;
+                        about.add_result(result);
+                        frames.push(Frame::of(result, image));
+                    }
+                    FrameState::Dead { reason, .. } => {
+                        about.missing.push(format!("frame {} has no result: {reason}", row.frame));
+                    }
+                    FrameState::Awaiting { .. } => {
+                        about.missing.push(format!("frame {} waits for its result", row.frame));
+                    }
+                }
+            }
+        }
+        judge(&mut about, statuses.get(&video.camera.id));
+        report.videos.push(about);
+    }
+    let path = options.out.join(RESULTS);
+    let json = serde_json::to_vec_pretty(&frames).map_err(std::io::Error::from);
+    let written = json.and_then(|json| base::files::write_durable(&path, &json));
+    written.map_err(|source| ProcessError::File { path: path.clone(), source })?;
+    report.results = path;
+    Ok(report)
+}
+
+/// The clips of the run that was just finished: a kept state may hold earlier runs on the same file.
+async fn newest_run(results: &Results, video: &Video) -> Result<Vec<ClipRow>, ProcessError> {
+    let mut filter = ClipFilter { camera: Some(video.camera.id.clone()), ..ClipFilter::default() };
+    let mut clips = Vec::new();
+    loop {
+        let page = results.clips(&filter, ROWS_MAX).await?;
+        let Some(last) = page.last() else { break };
+        filter.after = Some((last.record.captured_at, last.record.clip.clone()));
+        clips.extend(page);
+    }
+    let newest = clips.iter().max_by_key(|clip| clip.receipt.committed_at);
+    let session = newest.map(|clip| clip.record.clip.session);
+    clips.retain(|clip| Some(clip.record.clip.session) == session);
+    Ok(clips)
+}
+
+async fn rows(
+    results: &Results,
+    video: &Video,
+    session: SessionId,
+) -> Result<Vec<FrameRow>, ProcessError> {
+    let mut filter = FrameFilter {
+        camera: Some(video.camera.id.clone()),
+        session: Some(session),
+        order: Order::Oldest,
+        ..FrameFilter::default()
+    };
+    let mut rows = Vec::new();
+    loop {
+        let page = results.frames(&filter, ROWS_MAX).await?;
+        let Some(last) = page.last() else { return Ok(rows) };
+        filter.after = Some(last.place());
+        rows.extend(page);
+    }
+}
+
+/// `frames/{camera}/{clip}-{slot}.jpg`, in the order of time.
+fn image(row: &FrameRow) -> String {
+    let clip = &row.frame.clip;
+    format!("frames/{}/{:06}-{:08}.jpg", clip.camera, clip.seq, row.frame.slot)
+}
+
+async fn save(
+    reader: &impl FrameReader,
+    row: &FrameRow,
+    path: &Path,
+    shutdown: &Shutdown,
+) -> Result<(), ProcessError> {
+    let frame =
+        base::retry(shutdown, "read a frame", async || reader.frame(&row.key).await).await?;
+    let folder = path.parent().unwrap_or(Path::new("."));
+    let failed = |source| ProcessError::File { path: path.to_owned(), source };
+    std::fs::create_dir_all(folder).map_err(failed)?;
+    std::fs::write(path, frame.bytes()).map_err(failed)
+}
+
+/// Holds what came out against what the gateway says went in.
+fn judge(about: &mut VideoReport, status: Option<&CameraStatus>) {
+    match status {
+        Some(status) => {
+            let ledger = status.ledger;
+            if status.state == CameraState::Failed {
+                let reason = status.reason.clone().unwrap_or_default();
+                about.missing.push(format!("cannot be read: {reason}"));
+            }
+            if ledger.held > 0 {
+                about.missing.push(format!("{} slots are still at the gateway", ledger.held));
+            }
+            if ledger.dropped > 0 {
+                about.missing.push(format!("{} slots were dropped by a quota", ledger.dropped));
+            }
+        }
+        None => about.missing.push("the gateway said nothing of it".to_owned()),
+    }
+    if about.slots() == 0 && about.missing.is_empty() {
+        about.missing.push("no picture came of it".to_owned());
+    }
+    if about.undecodable > 0 {
+        about.missing.push(format!("{} pictures could not be decoded", about.undecodable));
+    }
+    let frames = u64::from(about.frames);
+    if frames != about.delivered {
+        about.missing.push(format!("{} of {} frames have a result", frames, about.delivered));
+    }
+}

@@ -1,0 +1,134 @@
+//! Owns what is said at the end of a run: a table for people, JSON for programs, and what is missing.
+
+use std::{collections::BTreeMap, path::PathBuf};
+
+use comfy_table::{Table, presets};
+use proto::{record::SlotOutcome, result::FrameResult};
+use results::ClipRow;
+use serde::Serialize;
+
+/// A run.
+#[derive(Debug, Default, Serialize)]
+pub struct Report {
+    /// Where the results are.
+    pub results: PathBuf,
+    /// Seconds from the start of the command to its end.
+    pub seconds: f64,
+    /// Every video, in the order of the arguments.
+    pub videos: Vec<VideoReport>,
+}
+
+/// What became of a video.
+#[derive(Debug, Default, Serialize)]
+pub struct VideoReport {
+    /// As it was given.
+    pub video: String,
+    /// Clips that were committed.
+    pub clips: u64,
+    /// Slots that gave a frame.
+    pub delivered: u64,
+    /// Slots that privacy did not let out, by reason.
+    pub withheld: BTreeMap<String, u64>,
+    /// Slots that could not be decoded.
+    pub undecodable: u64,
+    /// Frames with a result.
+    pub frames: u32,
+    /// Counted faces with a mask.
+    pub mask: u64,
+    /// Counted faces without.
+    pub no_mask: u64,
+    /// Counted faces with a mask worn incorrectly.
+    pub incorrect: u64,
+    /// Counted faces too small to say.
+    pub uncertain: u64,
+    /// One line for everything that is missing.
+    pub missing: Vec<String>,
+}
+
+impl VideoReport {
+    pub(super) fn new(video: String) -> Self {
+        Self { video, ..Self::default() }
+    }
+
+    pub(super) fn add_clip(&mut self, clip: &ClipRow) {
+        self.clips += 1;
+        for slot in &clip.record.slots {
+            match slot.outcome {
+                SlotOutcome::Frame(_) => self.delivered += 1,
+                SlotOutcome::Withheld(reason) => {
+                    *self.withheld.entry(word(reason)).or_default() += 1;
+                }
+                SlotOutcome::Undecodable => self.undecodable += 1,
+            }
+        }
+        if let Some(failure) = clip.record.failure {
+            let (seq, why) = (clip.record.clip.seq, word(failure));
+            self.missing.push(format!("clip {seq} cannot be read: {why}"));
+        }
+    }
+
+    pub(super) fn add_result(&mut self, result: &FrameResult) {
+        self.frames += 1;
+        self.mask += u64::from(result.mask);
+        self.no_mask += u64::from(result.no_mask);
+        self.incorrect += u64::from(result.incorrect);
+        self.uncertain += u64::from(result.uncertain);
+    }
+
+    pub(super) fn slots(&self) -> u64 {
+        self.delivered + self.withheld.values().sum::<u64>() + self.undecodable
+    }
+}
+
+/// The word for a value of a closed set, as it stands in JSON.
+fn word(value: impl Serialize) -> String {
+    let json = serde_json::to_value(value).unwrap_or_default();
+    json.as_str().unwrap_or("unknown").to_owned()
+}
+
+impl Report {
+    /// One line for everything that is missing, each with its video; none when all is well.
+    #[must_use]
+    pub fn missing(&self) -> Vec<String> {
+        let of = |video: &VideoReport| {
+            let name = video.video.clone();
+            video.missing.iter().map(move |line| format!("{name}: {line}")).collect::<Vec<_>>()
+        };
+        self.videos.iter().flat_map(of).collect()
+    }
+
+    /// For people.
+    #[must_use]
+    pub fn table(&self) -> String {
+        let mut table = Table::new();
+        table.load_style(presets::UTF8_FULL_CONDENSED);
+        table.set_header([
+            "video",
+            "clips",
+            "frames",
+            "withheld",
+            "undecodable",
+            "mask",
+            "no mask",
+            "incorrect",
+            "uncertain",
+        ]);
+        for video in &self.videos {
+            let withheld: Vec<String> =
+                video.withheld.iter().map(|(reason, n)| format!("{n} {reason}")).collect();
+            let withheld = if withheld.is_empty() { "0".to_owned() } else { withheld.join(", ") };
+            table.add_row([
+                video.video.clone(),
+                video.clips.to_string(),
+                video.frames.to_string(),
+                withheld,
+                video.undecodable.to_string(),
+                video.mask.to_string(),
+                video.no_mask.to_string(),
+                video.incorrect.to_string(),
+                video.uncertain.to_string(),
+            ]);
+        }
+        format!("{table}\n{:.1} s; results in {}", self.seconds, self.results.display())
+    }
+}

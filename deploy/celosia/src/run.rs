@@ -1,0 +1,174 @@
+//! Owns the run of a site on one machine: what `celosia up` and `celosia process` have in common, from the lock on the
+//! state folder to the last process that ends.
+
+use std::{
+    net::IpAddr,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use base::{Clock, Shutdown, SystemClock};
+use proto::UtcTime;
+use results::Results;
+use store::{FrameReader, Settings, s3::S3};
+
+use crate::{
+    programs::{ProgramError, Programs},
+    services,
+    site::{Camera, Layout, Plan, Site, SiteError, loopback},
+    supervisor::{Failure, LockError, Locked, Supervisor},
+};
+
+/// Name of a site that nobody named.
+const SITE: &str = "site";
+/// Who has swap: a page of a worker may hold a face.
+const SWAPS: &str = "/proc/swaps";
+
+/// Why a site does not run.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    /// The assets are not there.
+    #[error("{0} is not there: run `celosia fetch`, or state the folder in --assets")]
+    NoAssets(PathBuf),
+    /// The state folder or the assets have no absolute path.
+    #[error("{path}: {source}")]
+    Folder {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// A program is missing.
+    #[error(transparent)]
+    Program(#[from] ProgramError),
+    /// The site cannot be made.
+    #[error(transparent)]
+    Site(#[from] SiteError),
+    /// The state folder cannot be locked.
+    #[error(transparent)]
+    Lock(#[from] LockError),
+    /// A process was given up.
+    #[error(transparent)]
+    GivenUp(#[from] Failure),
+    /// The results database.
+    #[error(transparent)]
+    Results(#[from] results::ResultsError),
+}
+
+/// Settings of both commands.
+#[derive(Debug, Clone, clap::Args)]
+pub struct Common {
+    /// One frame each so often, such as 5s or 500ms.
+    #[arg(long, default_value = "5s", value_name = "DURATION")]
+    pub every: String,
+    /// Length at which clips are closed, 1s to 60s.
+    #[arg(long, default_value = "10s", value_name = "DURATION")]
+    pub clip: String,
+    /// Redaction policy: default, strict or solid.
+    #[arg(long, default_value = "default", value_name = "NAME")]
+    pub policy: String,
+    /// Folder of the assets that `celosia fetch` brought.
+    #[arg(long, default_value = ".celosia/assets", env = "CELOSIA_ASSETS", value_name = "DIR")]
+    pub assets: PathBuf,
+}
+
+/// A site whose processes run.
+pub struct Running {
+    /// What it is made of.
+    pub site: Site,
+    /// Its processes.
+    pub supervisor: Supervisor,
+    /// Its database.
+    pub results: Results,
+}
+
+impl Running {
+    /// Makes the site in a state folder, starts its processes and waits until all of them serve.
+    ///
+    /// # Errors
+    /// When something is missing or wrong, or a process is given up; nothing runs then.
+    pub async fn start(
+        state: &Path,
+        common: &Common,
+        cameras: Vec<Camera>,
+        batch: bool,
+        console: IpAddr,
+        shutdown: &Shutdown,
+    ) -> Result<Self, RunError> {
+        warn_of_swap();
+        let assets = absolute(&common.assets)?;
+        if !assets.join("libonnxruntime.so").is_file() {
+            return Err(RunError::NoAssets(assets.join("libonnxruntime.so")));
+        }
+        let programs = Programs::find()?;
+        std::fs::create_dir_all(state)
+            .map_err(|source| RunError::Folder { path: state.to_owned(), source })?;
+        let layout = Layout::new(absolute(state)?);
+        let locked = Locked::new(layout.state(), shutdown).await?;
+        let clock: Arc<dyn Clock> = Arc::new(SystemClock::default());
+        let now = UtcTime::from_micros(clock.utc_micros()).unwrap_or(UtcTime::EPOCH);
+        let plan = Plan {
+            site: SITE.parse().map_err(|_| LockError::Stopped)?,
+            cameras,
+            policy: common.policy.clone(),
+            policies: programs.policies()?,
+            assets,
+            function_program: programs.function.clone(),
+            console,
+            exit_when_done: batch,
+        };
+        let site = Site::make(layout, &plan, now)?;
+        // The first to open the database makes its tables; bridge and console find them.
+        let results = Results::open(&site.layout.database()).await?;
+        let programs = services::of(&site, &programs, batch);
+        let supervisor = Supervisor::start(locked, programs, site.layout.logs(), clock)
+            .map_err(|source| RunError::Folder { path: site.layout.logs(), source })?;
+        let running = Self { site, supervisor, results };
+        let ready = tokio::select! {
+            biased;
+            () = shutdown.requested() => Err(LockError::Stopped.into()),
+            ready = running.supervisor.ready() => ready.map_err(RunError::from),
+        };
+        match ready {
+            Ok(()) => Ok(running),
+            Err(error) => {
+                running.stop().await;
+                Err(error)
+            }
+        }
+    }
+
+    /// A reader of the site's frames, by the administrator's key.
+    pub async fn frames(&self) -> Result<impl FrameReader, RunError> {
+        let settings = Settings {
+            endpoint: Some(format!("http://{}", loopback(self.site.ports.store))),
+            region: "us-east-1".to_owned(),
+            frames_bucket: "frames".to_owned(),
+            results_bucket: "results".to_owned(),
+        };
+        let path = self.site.layout.credentials("store").join("admin.secret");
+        let secret = std::fs::read_to_string(&path);
+        let secret = secret.map_err(|source| RunError::Folder { path, source })?;
+        let client = S3::with_keys(&settings, "admin", secret.trim()).await;
+        Ok(client.frames(self.site.seal_root))
+    }
+
+    /// Stops the processes in order.
+    pub async fn stop(self) {
+        self.supervisor.stop().await;
+        self.results.close().await;
+    }
+}
+
+fn absolute(path: &Path) -> Result<PathBuf, RunError> {
+    let failed = |source| RunError::Folder { path: path.to_owned(), source };
+    if path.exists() { path.canonicalize() } else { std::path::absolute(path) }.map_err(failed)
+}
+
+/// One machine is a person's own: where swap is on this is told and nothing is refused.
+fn warn_of_swap() {
+    let swaps = std::fs::read_to_string(SWAPS).unwrap_or_default();
+    if swaps.lines().count() > 1 {
+        tracing::warn!("swap is on: pages with pixels of a face may reach the disk; turn it off");
+    }
+}

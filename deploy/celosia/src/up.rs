@@ -1,0 +1,176 @@
+//! Owns `celosia up`: a whole site on this machine with one camera, until somebody stops it.
+
+use std::{
+    net::{IpAddr, SocketAddr},
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use base::{Clock, Shutdown, SystemClock};
+use proto::UtcTime;
+use results::{FrameFilter, Order};
+
+use crate::{
+    demo::{self, DemoError},
+    run::{Common, RunError, Running},
+    site::Camera,
+};
+
+/// Name of the console's first user.
+const OPERATOR: &str = "operator";
+/// How often a line says what came in.
+const ROUND: Duration = Duration::from_secs(30);
+
+/// What a person asks of `celosia up`.
+#[derive(Debug, clap::Args)]
+pub struct Options {
+    /// Where pictures come from: `demo`, a video file, rtsp://HOST/PATH, /dev/video0, or test:ball.
+    #[arg(long, default_value = "demo", value_name = "SOURCE")]
+    pub camera: String,
+    /// User of an rtsp:// camera.
+    #[arg(long, value_name = "NAME", requires = "camera_password_file")]
+    pub camera_user: Option<String>,
+    /// File with that user's password.
+    #[arg(long, value_name = "FILE")]
+    pub camera_password_file: Option<PathBuf>,
+    /// Everything that the site keeps; made at the first start, continued at the next.
+    #[arg(long, default_value = ".celosia/site", value_name = "DIR")]
+    pub state: PathBuf,
+    /// Address on which the console listens. Another than loopback needs a proxy with TLS in front.
+    #[arg(long, default_value = "127.0.0.1", value_name = "ADDRESS")]
+    pub bind: IpAddr,
+    /// Settings shared with `celosia process`.
+    #[command(flatten)]
+    pub common: Common,
+}
+
+/// Why a site does not run.
+#[derive(Debug, thiserror::Error)]
+pub enum UpError {
+    /// The camera cannot be one.
+    #[error("camera {source_text}: {reason}")]
+    Camera {
+        /// As it was given.
+        source_text: String,
+        /// Why.
+        reason: String,
+    },
+    /// The demonstration video.
+    #[error(transparent)]
+    Demo(#[from] DemoError),
+    /// The site.
+    #[error(transparent)]
+    Run(#[from] RunError),
+    /// Its database.
+    #[error(transparent)]
+    Results(#[from] results::ResultsError),
+}
+
+/// Runs a site until it is asked to stop or a process is given up.
+///
+/// # Errors
+/// When it cannot be started, or a process is given up. Everything is stopped then.
+pub async fn run(options: &Options, shutdown: &Shutdown) -> Result<(), UpError> {
+    let camera = camera(options)?;
+    let name = camera.id.clone();
+    let started = Running::start(
+        &options.state,
+        &options.common,
+        vec![camera],
+        false,
+        options.bind,
+        shutdown,
+    );
+    let running = match started.await {
+        Ok(running) => running,
+        // Ctrl-C during the start is no failure.
+        Err(_) if shutdown.is_requested() => return Ok(()),
+        Err(error) => return Err(error.into()),
+    };
+    let clock = SystemClock::default();
+    let now = UtcTime::from_micros(clock.utc_micros()).unwrap_or(UtcTime::EPOCH);
+    let password = running.site.password.reveal();
+    let new = running.results.create_user(OPERATOR, password, now).await?;
+    greet(options, &running, new);
+    let ended = tokio::select! {
+        biased;
+        () = shutdown.requested() => Ok(()),
+        failure = running.supervisor.failed() => Err(RunError::from(failure).into()),
+        () = rounds(&running, name.as_str(), shutdown) => Ok(()),
+    };
+    say("stopping: what is captured is kept");
+    running.stop().await;
+    ended
+}
+
+fn camera(options: &Options) -> Result<Camera, UpError> {
+    let wrong = |reason: String| UpError::Camera { source_text: options.camera.clone(), reason };
+    let text = options.camera.as_str();
+    let is_device = text.contains("://") || text.starts_with("/dev/") || text.starts_with("test:");
+    let (id, source, repeat) = match text {
+        "demo" => {
+            let video = demo::among_assets(&options.common.assets)?;
+            let video = video.canonicalize().map_err(|e| wrong(e.to_string()))?;
+            ("demo", video.to_string_lossy().into_owned(), true)
+        }
+        _ if is_device => ("camera", text.to_owned(), false),
+        path => {
+            let path = Path::new(path).canonicalize().map_err(|e| wrong(e.to_string()))?;
+            ("camera", path.to_string_lossy().into_owned(), true)
+        }
+    };
+    let password_file = options.camera_password_file.as_ref();
+    let password_file = password_file.map(|p| p.canonicalize()).transpose();
+    Ok(Camera {
+        id: id.parse().map_err(|e: proto::ids::IdError| wrong(e.to_string()))?,
+        source,
+        user: options.camera_user.clone(),
+        password_file: password_file.map_err(|e| wrong(format!("password file: {e}")))?,
+        clip: Some(options.common.clip.clone()),
+        every: options.common.every.clone(),
+        repeat,
+        start: None,
+    })
+}
+
+fn greet(options: &Options, running: &Running, new: bool) {
+    let layout = &running.site.layout;
+    let console = SocketAddr::from((options.bind, running.site.ports.console));
+    say(&format!("console   http://{console}"));
+    let file = layout.state().join("console.password");
+    if new {
+        let password = running.site.password.reveal();
+        say(&format!("login     {OPERATOR}, password {password}"));
+        say(&format!("          (it stands in {})", file.display()));
+    } else {
+        say(&format!("login     {OPERATOR}, password in {}", file.display()));
+    }
+    say(&format!("camera    {}", options.camera));
+    say(&format!("logs      {}", layout.logs().display()));
+    say("Ctrl-C stops it; the same command goes on where it was.");
+}
+
+/// Says now and then what came in, for whoever looks at the terminal.
+async fn rounds(running: &Running, camera: &str, shutdown: &Shutdown) {
+    while shutdown.sleep(ROUND).await {
+        let newest = FrameFilter { order: Order::Newest, ..FrameFilter::default() };
+        match running.results.frames(&newest, 1).await {
+            Ok(frames) => match frames.first() {
+                Some(frame) => say(&match frame.result() {
+                    Some(r) => format!(
+                        "{camera} {}: {} with mask, {} without, {} incorrect, {} uncertain",
+                        frame.captured_at, r.mask, r.no_mask, r.incorrect, r.uncertain
+                    ),
+                    None => format!("{camera} {}: waits for its result", frame.captured_at),
+                }),
+                None => say("no frame yet"),
+            },
+            Err(error) => tracing::warn!(%error, "the results cannot be looked at"),
+        }
+    }
+}
+
+#[expect(clippy::print_stdout, reason = "what the person at the terminal asked for")]
+fn say(line: &str) {
+    println!("{line}");
+}
