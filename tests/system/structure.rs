@@ -23,7 +23,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("cloud-bridge", &["spool", "link", "store", "results"]),
     ("mask-lambda", &["models", "onnx", "store"]),
     ("console", &["link", "results", "store"]),
-    ("celosia", &["models", "results", "store"]),
+    ("celosia", &["link", "models", "results", "store"]),
     ("evaluation", &["privacy", "models", "onnx"]),
 ];
 
