@@ -2,12 +2,13 @@
 //! state folder to the last process that ends.
 
 use std::{
-    net::IpAddr,
     path::{Path, PathBuf},
     sync::Arc,
+    time::Duration,
 };
 
-use base::{Clock, Shutdown, SystemClock};
+use base::{Clock, Shutdown, SystemClock, duration::Span};
+use models::assets::{AssetError, Group, REGISTRY, registry};
 use proto::UtcTime;
 use results::Results;
 use store::{FrameReader, Settings, s3::S3};
@@ -15,21 +16,26 @@ use store::{FrameReader, Settings, s3::S3};
 use crate::{
     programs::{ProgramError, Programs},
     services,
-    site::{Camera, Layout, Plan, Site, SiteError, loopback},
+    site::{Camera, ConsoleAddress, Layout, Plan, Site, SiteError, loopback},
     supervisor::{Failure, LockError, Locked, Supervisor},
 };
 
 /// Name of a site that nobody named.
 const SITE: &str = "site";
+/// Longest time until everything serves: seconds on an idle machine, a minute while it compiles something.
+const READY_MAX: Duration = Duration::from_secs(120);
 /// Who has swap: a page of a worker may hold a face.
 const SWAPS: &str = "/proc/swaps";
 
 /// Why a site does not run.
 #[derive(Debug, thiserror::Error)]
 pub enum RunError {
-    /// The assets are not there.
+    /// An asset is not there.
     #[error("{0} is not there: run `celosia fetch`, or state the folder in --assets")]
-    NoAssets(PathBuf),
+    NoAsset(PathBuf),
+    /// An asset is not what it should be.
+    #[error(transparent)]
+    Asset(#[from] AssetError),
     /// The state folder or the assets have no absolute path.
     #[error("{path}: {source}")]
     Folder {
@@ -47,6 +53,17 @@ pub enum RunError {
     /// The state folder cannot be locked.
     #[error(transparent)]
     Lock(#[from] LockError),
+    /// The end was asked for before everything served.
+    #[error("stopped before everything served")]
+    Stopped,
+    /// A process does not get ready.
+    #[error("{} did not get ready within {} s; logs are in {logs}", names.join(", "), READY_MAX.as_secs())]
+    NotReady {
+        /// Which.
+        names: Vec<String>,
+        /// Where to look.
+        logs: PathBuf,
+    },
     /// A process was given up.
     #[error(transparent)]
     GivenUp(#[from] Failure),
@@ -59,10 +76,10 @@ pub enum RunError {
 #[derive(Debug, Clone, clap::Args)]
 pub struct Common {
     /// One frame each so often, such as 5s or 500ms.
-    #[arg(long, default_value = "5s", value_name = "DURATION")]
+    #[arg(long, default_value = "5s", value_name = "DURATION", value_parser = duration)]
     pub every: String,
     /// Length at which clips are closed, 1s to 60s.
-    #[arg(long, default_value = "10s", value_name = "DURATION")]
+    #[arg(long, default_value = "10s", value_name = "DURATION", value_parser = duration)]
     pub clip: String,
     /// Redaction policy: default, strict or solid.
     #[arg(long, default_value = "default", value_name = "NAME")]
@@ -70,6 +87,11 @@ pub struct Common {
     /// Folder of the assets that `celosia fetch` brought.
     #[arg(long, default_value = ".celosia/assets", env = "CELOSIA_ASSETS", value_name = "DIR")]
     pub assets: PathBuf,
+}
+
+/// The text stays as it is, for the gateway's configuration; what is no duration is told before anything starts.
+fn duration(text: &str) -> Result<String, String> {
+    Span::try_from(text.to_owned()).map(|_| text.to_owned())
 }
 
 /// A site whose processes run.
@@ -92,14 +114,12 @@ impl Running {
         common: &Common,
         cameras: Vec<Camera>,
         batch: bool,
-        console: IpAddr,
+        console: ConsoleAddress,
         shutdown: &Shutdown,
     ) -> Result<Self, RunError> {
         warn_of_swap();
         let assets = absolute(&common.assets)?;
-        if !assets.join("libonnxruntime.so").is_file() {
-            return Err(RunError::NoAssets(assets.join("libonnxruntime.so")));
-        }
+        check(&assets)?;
         let programs = Programs::find()?;
         std::fs::create_dir_all(state)
             .map_err(|source| RunError::Folder { path: state.to_owned(), source })?;
@@ -108,7 +128,7 @@ impl Running {
         let clock: Arc<dyn Clock> = Arc::new(SystemClock::default());
         let now = UtcTime::from_micros(clock.utc_micros()).unwrap_or(UtcTime::EPOCH);
         let plan = Plan {
-            site: SITE.parse().map_err(|_| LockError::Stopped)?,
+            site: SITE.parse().map_err(SiteError::from)?,
             cameras,
             policy: common.policy.clone(),
             policies: programs.policies()?,
@@ -126,8 +146,14 @@ impl Running {
         let running = Self { site, supervisor, results };
         let ready = tokio::select! {
             biased;
-            () = shutdown.requested() => Err(LockError::Stopped.into()),
-            ready = running.supervisor.ready() => ready.map_err(RunError::from),
+            () = shutdown.requested() => Err(RunError::Stopped),
+            ready = tokio::time::timeout(READY_MAX, running.supervisor.ready()) => match ready {
+                Ok(ready) => ready.map_err(RunError::from),
+                Err(_) => Err(RunError::NotReady {
+                    names: running.supervisor.not_ready(),
+                    logs: running.site.layout.logs(),
+                }),
+            },
         };
         match ready {
             Ok(()) => Ok(running),
@@ -158,6 +184,16 @@ impl Running {
         self.supervisor.stop().await;
         self.results.close().await;
     }
+}
+
+/// A model that somebody changed must not decide what is a face.
+fn check(assets: &Path) -> Result<(), RunError> {
+    for asset in registry(REGISTRY)?.iter().filter(|asset| asset.group == Group::Site) {
+        if !asset.is_installed(assets)? {
+            return Err(RunError::NoAsset(assets.join(&asset.name)));
+        }
+    }
+    Ok(())
 }
 
 fn absolute(path: &Path) -> Result<PathBuf, RunError> {

@@ -24,7 +24,7 @@ mod tests;
 
 use std::{
     fs, io,
-    net::IpAddr,
+    net::{IpAddr, Ipv4Addr},
     path::{Path, PathBuf},
 };
 
@@ -43,6 +43,8 @@ pub use self::{
 
 /// The classifier that the function runs: part of this build.
 const MODEL: &[u8] = include_bytes!("../../../models/weights/mask-8x2.onnx");
+/// Its description: digest, what it reads, its classes.
+const MODEL_DESCRIPTION: &[u8] = include_bytes!("../../../models/weights/mask-8x2.json");
 /// How long a fog node may seal before the next start must give it a new grant.
 const GRANT_S: i64 = 397 * 86_400;
 /// A grant with less left than this is issued again.
@@ -70,6 +72,9 @@ pub enum SiteError {
     /// A certificate cannot be issued.
     #[error("certificate of {0}: {1}")]
     Certificate(String, rcgen::Error),
+    /// Its name is none.
+    #[error(transparent)]
+    Name(#[from] proto::ids::IdError),
     /// The system gives no random bytes.
     #[error("the system gives no random bytes")]
     NoRandom,
@@ -105,10 +110,27 @@ pub struct Plan {
     pub assets: PathBuf,
     /// `mask-lambda`, absolute.
     pub function_program: PathBuf,
-    /// Address on which the console listens.
-    pub console: IpAddr,
+    /// Where the console is.
+    pub console: ConsoleAddress,
     /// Whether the gateway ends when everything is done.
     pub exit_when_done: bool,
+}
+
+/// Where the console of a site is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ConsoleAddress {
+    /// On which address it listens.
+    pub address: IpAddr,
+    /// What operators type, where a proxy with TLS stands in front; asked for unless the address is loopback.
+    pub public_url: Option<String>,
+}
+
+impl ConsoleAddress {
+    /// For people at this machine.
+    #[must_use]
+    pub const fn loopback() -> Self {
+        Self { address: IpAddr::V4(Ipv4Addr::LOCALHOST), public_url: None }
+    }
 }
 
 /// Names of the processes of a site.
@@ -172,6 +194,7 @@ impl Site {
             private(&layout.state().join(folder))?;
         }
         keep(&layout.model(), MODEL)?;
+        keep(&layout.model().with_extension("json"), MODEL_DESCRIPTION)?;
         let identities = enrol(&layout, plan, now)?;
         let seal_root = seals(&layout, plan, now)?;
         store_keys(&layout)?;

@@ -32,7 +32,7 @@ use self::{
 /// Lines of a child's log that a message about its end shows.
 const LINES_SHOWN: usize = 5;
 /// Longest wait for the task of a child that was asked to stop: its own grace, and the end by force.
-const STOP_GRACE: Duration = Duration::from_secs(30);
+const STOP_GRACE: Duration = Duration::from_secs(35);
 
 /// Why nothing was started.
 #[derive(Debug, thiserror::Error)]
@@ -181,6 +181,14 @@ impl Supervisor {
             None => states.values().all(serves).then_some(Ok(())),
         });
         found.await
+    }
+
+    /// Those that neither serve nor have ended as they should, by name.
+    #[must_use]
+    pub fn not_ready(&self) -> Vec<String> {
+        let states = self.states.borrow();
+        let late = states.iter().filter(|(_, s)| !matches!(s, State::Ready(_) | State::Ended(_)));
+        late.map(|(name, _)| (*name).to_owned()).collect()
     }
 
     /// Resolves when a child is given up.

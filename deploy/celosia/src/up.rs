@@ -13,7 +13,7 @@ use results::{FrameFilter, Order};
 use crate::{
     demo::{self, DemoError},
     run::{Common, RunError, Running},
-    site::Camera,
+    site::{Camera, ConsoleAddress},
 };
 
 /// Name of the console's first user.
@@ -39,6 +39,9 @@ pub struct Options {
     /// Address on which the console listens. Another than loopback needs a proxy with TLS in front.
     #[arg(long, default_value = "127.0.0.1", value_name = "ADDRESS")]
     pub bind: IpAddr,
+    /// What operators type to reach that proxy, such as `https://masks.example.org`.
+    #[arg(long, value_name = "URL")]
+    pub public_url: Option<String>,
     /// Settings shared with `celosia process`.
     #[command(flatten)]
     pub common: Common,
@@ -78,7 +81,7 @@ pub async fn run(options: &Options, shutdown: &Shutdown) -> Result<(), UpError> 
         &options.common,
         vec![camera],
         false,
-        options.bind,
+        ConsoleAddress { address: options.bind, public_url: options.public_url.clone() },
         shutdown,
     );
     let running = match started.await {

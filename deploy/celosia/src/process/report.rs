@@ -14,6 +14,8 @@ pub struct Report {
     pub results: PathBuf,
     /// Seconds from the start of the command to its end.
     pub seconds: f64,
+    /// Processor time of all processes of the run.
+    pub cpu_seconds: Option<f64>,
     /// Every video, in the order of the arguments.
     pub videos: Vec<VideoReport>,
 }
@@ -129,6 +131,7 @@ impl Report {
                 video.uncertain.to_string(),
             ]);
         }
-        format!("{table}\n{:.1} s; results in {}", self.seconds, self.results.display())
+        let cpu = self.cpu_seconds.map_or_else(String::new, |cpu| format!(", {cpu:.1} s of CPU"));
+        format!("{table}\n{:.1} s{cpu}; results in {}", self.seconds, self.results.display())
     }
 }

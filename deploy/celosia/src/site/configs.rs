@@ -6,6 +6,7 @@
 
 use std::{
     collections::BTreeMap,
+    net::SocketAddr,
     path::{Path, PathBuf},
 };
 
@@ -24,6 +25,9 @@ pub(super) const FUNCTION: &str = "mask";
 /// When a frame without a result is invoked again: the local store does not lose events by itself, so only a crash
 /// makes one overdue, and nobody wants to wait a minute for a batch.
 const OVERDUE: &str = "5s";
+/// How often the bridge looks for results: the store is on the same machine and costs nothing.
+const POLL: &str = "100ms";
+const POLL_MAX: &str = "1s";
 /// Waits of the function's host before the retries of an event: a crash is over within a second here, while AWS waits
 /// a minute.
 const FUNCTION_RETRY_MS: u64 = 1_000;
@@ -131,6 +135,8 @@ struct Bridge<'a> {
     receipt_key: &'static str,
     receipt_after: &'static str,
     inference: &'static str,
+    poll: &'static str,
+    poll_max: &'static str,
     broker: Broker,
     store: Store,
     function: Function,
@@ -142,6 +148,8 @@ struct Console<'a> {
     name: &'a str,
     credentials: &'static str,
     listen: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    public_url: Option<&'a str>,
     database: String,
     seal_root: &'static str,
     broker: Broker,
@@ -236,6 +244,8 @@ pub(super) fn all(
         receipt_key: "../pki/bridge/receipt.key",
         receipt_after: "outbox",
         inference: "lambda",
+        poll: POLL,
+        poll_max: POLL_MAX,
         broker: broker(),
         store: store(),
         function: Function {
@@ -248,7 +258,8 @@ pub(super) fn all(
         site,
         name: names.console,
         credentials: "../pki/console",
-        listen: std::net::SocketAddr::from((plan.console, ports.console)).to_string(),
+        listen: SocketAddr::from((plan.console.address, ports.console)).to_string(),
+        public_url: plan.console.public_url.as_deref(),
         database: layout.database(),
         seal_root: "../pki/seal-root.pub",
         broker: broker(),

@@ -1,6 +1,6 @@
 //! Tests of making a site: idempotent, private, mended after a crash.
 
-use std::{collections::BTreeMap, net::Ipv4Addr, os::unix::fs::PermissionsExt};
+use std::{collections::BTreeMap, os::unix::fs::PermissionsExt};
 
 use proto::Digest;
 
@@ -25,7 +25,7 @@ fn plan() -> Plan {
         policies: vec![policy],
         assets: "/assets".into(),
         function_program: std::env::current_exe().unwrap(),
-        console: Ipv4Addr::LOCALHOST.into(),
+        console: ConsoleAddress::loopback(),
         exit_when_done: false,
     }
 }

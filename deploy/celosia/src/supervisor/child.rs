@@ -56,9 +56,9 @@ pub struct Limits {
 }
 
 impl Limits {
-    /// For our services: networks are loaded in a second, on a busy machine in ten; draining takes 15 s at most.
+    /// For our services: networks are loaded in a second, on a busy machine in ten; a fog node drains for 23 s at most.
     pub const SERVICE: Self =
-        Self { ready: Duration::from_secs(60), grace: Duration::from_secs(20) };
+        Self { ready: Duration::from_secs(60), grace: Duration::from_secs(26) };
 }
 
 /// A program to be run.

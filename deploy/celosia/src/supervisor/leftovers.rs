@@ -13,8 +13,8 @@ use base::Shutdown;
 use rustix::process::{Pid, Signal, kill_process_group};
 use serde::{Deserialize, Serialize};
 
-/// Longest wait for them: over the 15 s that our services take to drain. What is left then is killed.
-const GRACE: Duration = Duration::from_secs(25);
+/// Longest wait for them: over the 23 s that our services take to drain. What is left then is killed.
+const GRACE: Duration = Duration::from_secs(26);
 /// How often they are looked at.
 const TICK: Duration = Duration::from_millis(20);
 
