@@ -5,7 +5,7 @@ use gstreamer as gst;
 use gstreamer::prelude::*;
 
 /// Pictures that end nearer to the slot than this are always decoded: one of them is shown, and times are rounded.
-const NEAR: gst::ClockTime = gst::ClockTime::from_mseconds(300);
+const NEAR: gst::ClockTime = gst::ClockTime::from_mseconds(20);
 
 /// Drops the pictures that nobody needs on their way through `pad`.
 pub(crate) fn drop_unneeded(pad: &gst::Pad) {
