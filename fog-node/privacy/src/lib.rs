@@ -34,6 +34,7 @@ mod noise;
 mod policy;
 mod redact;
 mod regions;
+mod values;
 
 pub use audit::audit;
 pub use drawing::draw;

@@ -4,7 +4,7 @@
 use models::Detection;
 use proto::manifest::Grid;
 
-use crate::{Noise, Policy, RawFrame, Withheld, redact::covered};
+use crate::{Noise, Policy, RawFrame, Withheld, policy::Colour, redact::covered};
 
 /// Name of every policy that exists for a measurement only.
 pub const TRIAL: &str = "trial";
@@ -14,7 +14,20 @@ impl Policy {
     #[must_use]
     pub fn trial(grid: (u8, u8), noise_scale: u8, quantum: u8) -> Self {
         let default = Self::ALL.into_iter().next().unwrap_or_else(|| unreachable!("constant"));
-        Self { name: TRIAL, grid: Some(grid), noise_scale, quantum: quantum.max(1), ..default }
+        Self {
+            name: TRIAL,
+            grid: Some(grid),
+            noise_scale,
+            quantum: quantum.max(1),
+            colour: None,
+            ..default
+        }
+    }
+
+    /// The same with brightness in blocks of `luma` rows and columns, and noise and quantum of colour differences apart.
+    #[must_use]
+    pub fn with_colour(self, luma: (u8, u8), noise_scale: u8, quantum: u8) -> Self {
+        Self { name: TRIAL, colour: Some(Colour { luma, noise_scale, quantum }), ..self }
     }
 
     /// Rows and columns of cells over a face; absent under solid fill.

@@ -14,6 +14,9 @@ pub struct Policy {
     pub(crate) noise_scale: u8,
     /// Grey levels a cell's mean is rounded to before noise: 256 divided by this many.
     pub(crate) quantum: u8,
+    /// Colour released apart from brightness, which then alone has the noise and the levels above; absent: red, green
+    /// and blue have them alike.
+    pub(crate) colour: Option<Colour>,
     /// How far the fill reaches beyond every box of a face.
     pub(crate) ring: Ring,
     /// How far the fill reaches beyond what the auditor found.
@@ -26,6 +29,17 @@ pub struct Policy {
     pub(crate) withhold_milli: u16,
     /// Share of an auditor's hit in hundredths that must lie in regions.
     pub(crate) audit_cover_percent: u8,
+}
+
+/// How colour is released apart from brightness.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+pub(crate) struct Colour {
+    /// Rows and columns of the blocks of cells that share one brightness.
+    pub(crate) luma: (u8, u8),
+    /// Scale of the Laplace noise on both colour differences of each cell.
+    pub(crate) noise_scale: u8,
+    /// Levels that colour differences are rounded to before noise.
+    pub(crate) quantum: u8,
 }
 
 /// How far a fill reaches beyond a box, in hundredths of its sides.
@@ -54,6 +68,7 @@ const DEFAULT: Policy = Policy {
     grid: Some((8, 2)),
     noise_scale: 8,
     quantum: 8,
+    colour: None,
     // The detector's boxes begin above the brow and end above the chin (half A of kaggle853-hires).
     ring: Ring { above: 0, beside: 8, below: 15 },
     audit_ring: Ring { above: 10, beside: 10, below: 10 },

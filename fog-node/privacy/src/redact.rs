@@ -10,7 +10,7 @@ use vision::Picture;
 
 use crate::{
     Noise, Policy, RawFrame, RedactedFrame, Withheld, drawing::pixels_of, policy::Ring,
-    regions::snapped,
+    regions::snapped, values::released,
 };
 
 /// Covers each face: a cluster's best box carries the cells, everything else in the grown union is filled.
@@ -93,7 +93,7 @@ fn milli(score: f32) -> u16 {
     (score * 1000.0) as u16
 }
 
-/// Means of the pixels that each cell owns, rounded down to the policy's levels, plus noise, clipped.
+/// What is released of the means of the pixels that each cell owns.
 pub(crate) fn fill_cells(raw: &Picture, regions: &mut [Region], policy: &Policy, noise: &Noise) {
     let digest = policy.reference().digest;
     let grids: Vec<Grid> = regions.iter().filter_map(|r| r.grid.clone()).collect();
@@ -113,19 +113,7 @@ pub(crate) fn fill_cells(raw: &Picture, regions: &mut [Region], policy: &Policy,
                 }
             });
             let mut stream = noise.stream(&digest, grid.rect);
-            let quantum = i32::from(policy.quantum);
-            let noisy =
-                sums.iter().flat_map(|(sum, n)| sum.map(|total| (total, *n))).map(|(total, n)| {
-                    // A cell whose every pixel belongs to an earlier face says nothing of this one.
-                    let mean = total
-                        .checked_div(n)
-                        .and_then(|mean| i32::try_from(mean).ok())
-                        .unwrap_or(128);
-                    let level = mean / quantum * quantum + quantum / 2;
-                    let value = (level + stream.laplace(policy.noise_scale)).clamp(0, 255);
-                    u8::try_from(value).unwrap_or(128)
-                });
-            noisy.collect()
+            released(&sums, (grid.rows, grid.cols), policy, &mut stream)
         })
         .collect();
     let open = regions.iter_mut().filter_map(|region| region.grid.as_mut());

@@ -18,6 +18,16 @@ pub(crate) struct Choice {
     /// Grey levels that a cell's mean of `--grid` is rounded to.
     #[arg(long, default_value_t = 8, requires = "grid")]
     pub quantum: u8,
+    /// Colour of `--grid` released apart: brightness then has blocks of so many rows x columns, and the noise and quantum
+    /// above.
+    #[arg(long, value_parser = grid, requires = "grid")]
+    pub luma: Option<(u8, u8)>,
+    /// Scale of the noise on the colour differences of `--luma`.
+    #[arg(long, default_value_t = 0, requires = "luma")]
+    pub chroma_noise: u8,
+    /// Levels that the colour differences of `--luma` are rounded to.
+    #[arg(long, default_value_t = 2, requires = "luma")]
+    pub chroma_quantum: u8,
 }
 
 impl Choice {
@@ -25,8 +35,18 @@ impl Choice {
     pub(crate) fn policy(&self) -> anyhow::Result<(Policy, String)> {
         match self.grid {
             Some((rows, cols)) => {
-                let name = format!("{rows}x{cols} noise {} quantum {}", self.noise, self.quantum);
-                Ok((Policy::trial((rows, cols), self.noise, self.quantum), name))
+                let mut name =
+                    format!("{rows}x{cols} noise {} quantum {}", self.noise, self.quantum);
+                let mut policy = Policy::trial((rows, cols), self.noise, self.quantum);
+                if let Some(luma) = self.luma {
+                    let (noise, quantum) = (self.chroma_noise, self.chroma_quantum);
+                    name = format!(
+                        "{rows}x{cols} colour noise {noise} quantum {quantum}, brightness {}x{} noise {} quantum {}",
+                        luma.0, luma.1, self.noise, self.quantum
+                    );
+                    policy = policy.with_colour(luma, noise, quantum);
+                }
+                Ok((policy, name))
             }
             None => Ok((Policy::named(&self.policy)?, self.policy.clone())),
         }

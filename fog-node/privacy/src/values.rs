@@ -1,0 +1,131 @@
+//! Owns what of a cell's mean is released: rounded to few levels, noise added, clipped. Integers throughout.
+
+use crate::{Policy, noise::NoiseStream, policy::Colour};
+
+/// Sums of red, green, blue over the pixels of each cell, row by row, and how many pixels they are.
+pub(crate) type Sums = [([u64; 3], u64)];
+
+/// A cell whose every pixel belongs to an earlier face says nothing of this one: middle grey.
+const UNKNOWN: i32 = 128;
+
+/// Red, green, blue of each cell as the manifest will have them.
+pub(crate) fn released(
+    sums: &Sums,
+    (rows, cols): (u8, u8),
+    policy: &Policy,
+    stream: &mut NoiseStream,
+) -> Vec<u8> {
+    match policy.colour {
+        None => {
+            let each = sums.iter().flat_map(|cell| means(*cell));
+            each.map(|mean| byte(level(mean, policy.quantum, policy.noise_scale, stream))).collect()
+        }
+        Some(colour) => apart(sums, (rows, cols), policy, colour, stream),
+    }
+}
+
+/// Brightness and colour released apart: brightness of blocks of cells, since it tells people apart, and colour of
+/// each cell, since it tells masks.
+fn apart(
+    sums: &Sums,
+    (rows, cols): (u8, u8),
+    policy: &Policy,
+    colour: Colour,
+    stream: &mut NoiseStream,
+) -> Vec<u8> {
+    let (rows, cols) = (usize::from(rows), usize::from(cols));
+    let (high, wide) = (usize::from(colour.luma.0).max(1), usize::from(colour.luma.1).max(1));
+    let block = |cell: usize| (cell / cols * high / rows) * wide + cell % cols * wide / cols;
+    let mut blocks = vec![([0u64; 3], 0u64); high * wide];
+    for (cell, (sum, n)) in sums.iter().enumerate() {
+        if let Some((total, pixels)) = blocks.get_mut(block(cell)) {
+            total.iter_mut().zip(sum).for_each(|(total, sum)| *total += sum);
+            *pixels += n;
+        }
+    }
+    let brightness = blocks.iter().map(|block| {
+        let [r, g, b] = means(*block);
+        level((77 * r + 150 * g + 29 * b) >> 8, policy.quantum, policy.noise_scale, stream)
+    });
+    let brightness: Vec<i32> = brightness.collect();
+    let cells = sums.iter().enumerate().flat_map(|(cell, sums)| {
+        let [r, g, b] = means(*sums);
+        let blue = 128 + ((128 * b - 43 * r - 85 * g) >> 8);
+        let red = 128 + ((128 * r - 107 * g - 21 * b) >> 8);
+        let y = brightness.get(block(cell)).copied().unwrap_or(UNKNOWN);
+        let [blue, red] =
+            [blue, red].map(|mean| level(mean, colour.quantum, colour.noise_scale, stream) - 128);
+        [y + ((359 * red) >> 8), y - ((88 * blue + 183 * red) >> 8), y + ((454 * blue) >> 8)]
+            .map(byte)
+    });
+    cells.collect()
+}
+
+fn means((sum, n): ([u64; 3], u64)) -> [i32; 3] {
+    sum.map(|total| {
+        total.checked_div(n).and_then(|mean| i32::try_from(mean).ok()).unwrap_or(UNKNOWN)
+    })
+}
+
+/// The middle of the mean's step of `quantum` levels, and noise.
+fn level(mean: i32, quantum: u8, scale: u8, stream: &mut NoiseStream) -> i32 {
+    let quantum = i32::from(quantum.max(1));
+    (mean / quantum * quantum + quantum / 2 + stream.laplace(scale)).clamp(0, 255)
+}
+
+fn byte(value: i32) -> u8 {
+    u8::try_from(value.clamp(0, 255)).unwrap_or(u8::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use proto::{Digest, manifest::Rect};
+
+    use super::*;
+    use crate::Noise;
+
+    const PLACE: Rect = Rect { x: 0, y: 0, w: 8, h: 8 };
+
+    fn stream() -> NoiseStream {
+        Noise::new([1; 32], 0).stream(&Digest::of(b"policy"), PLACE)
+    }
+
+    fn quiet(luma: (u8, u8)) -> Policy {
+        Policy::trial((4, 2), 0, 1).with_colour(luma, 0, 1)
+    }
+
+    fn sums(colours: &[[u64; 3]]) -> Vec<([u64; 3], u64)> {
+        colours.iter().map(|colour| (colour.map(|v| v * 10), 10)).collect()
+    }
+
+    #[test]
+    fn brightness_and_colour_without_noise_give_the_means_back() {
+        let colours = [[200, 150, 120], [30, 40, 60], [128, 128, 128], [90, 160, 220]];
+        let sums = sums(&[colours, colours].concat());
+        let cells = released(&sums, (4, 2), &quiet((4, 2)), &mut stream());
+        for (cell, colour) in cells.chunks(3).zip(colours.iter().chain(&colours)) {
+            for (value, mean) in cell.iter().zip(colour) {
+                assert!(u64::from(*value).abs_diff(*mean) <= 3, "{cell:?} {colour:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn cells_of_one_block_share_their_brightness_and_keep_their_colour() {
+        let colours = [[200, 150, 120], [100, 110, 130]];
+        let sums = sums(&[colours, colours, colours, colours].concat());
+        let cells = released(&sums, (4, 2), &quiet((2, 1)), &mut stream());
+        let luma = |cell: &[u8]| {
+            (77 * i32::from(cell[0]) + 150 * i32::from(cell[1]) + 29 * i32::from(cell[2])) >> 8
+        };
+        let (left, right) = (&cells[..3], &cells[3..6]);
+        assert!((luma(left) - luma(right)).abs() <= 3, "{left:?} {right:?}");
+        assert!(left[0] > left[2] && right[0] < right[2], "{left:?} {right:?}");
+    }
+
+    #[test]
+    fn a_cell_without_pixels_is_grey() {
+        let cells = released(&[([0; 3], 0); 8], (4, 2), &quiet((4, 2)), &mut stream());
+        assert!(cells.iter().all(|value| value.abs_diff(128) <= 2), "{cells:?}");
+    }
+}
