@@ -16,7 +16,9 @@ mod looks;
 mod masks;
 mod people;
 mod plot;
+mod rebuild;
 mod reidentify;
+mod reverse;
 mod score;
 mod speed;
 mod still;
@@ -58,6 +60,8 @@ enum Command {
     Utility(utility::Options),
     /// How often an attacker who redacts with our code names the person behind a redacted face.
     Reidentify(reidentify::Options),
+    /// What an attacker gains who rebuilds a still face from many frames of it.
+    Reverse(reverse::Options),
     /// The cells of every annotated face, one JSON object a line.
     Cells(cells::Options),
 }
@@ -87,6 +91,11 @@ fn main() -> anyhow::Result<()> {
             let runtime = runtime()?;
             let Detectors { mut detector, .. } = Detectors::open(&runtime, &assets)?;
             reidentify::run(&options, &runtime, &assets, &mut detector)
+        }
+        Command::Reverse(options) => {
+            let runtime = runtime()?;
+            let Detectors { mut detector, .. } = Detectors::open(&runtime, &assets)?;
+            reverse::run(&options, &runtime, &assets, &mut detector)
         }
         Command::Speed(options) => {
             let runtime = runtime()?;

@@ -140,7 +140,7 @@ pub(crate) fn measure(
     Ok(report(people, name, repeats, recogniser, &plan, [&redacted, &floor, &clear]))
 }
 
-fn subjects(people: &People) -> Vec<Subject> {
+pub(crate) fn subjects(people: &People) -> Vec<Subject> {
     let photos = people.photos.iter();
     photos
         .map(|photo| Subject {
