@@ -3,4 +3,11 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on says where")]
 
 mod anonymise;
+mod bad_input;
+mod crash;
+mod happy;
+mod partition;
+mod privacy;
+mod shutdown;
+mod site;
 mod structure;

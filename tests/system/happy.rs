@@ -1,0 +1,88 @@
+//! From a video to results: the real processes on real pictures, and counts that change as the scene does.
+
+use std::path::PathBuf;
+
+use system_tests::{assets, data};
+
+use crate::site::{self, Frame, Run, celosia, results};
+
+/// Folders of one run.
+pub(crate) struct Folders {
+    /// Deletes everything at the end.
+    pub(crate) root: tempfile::TempDir,
+    /// State of the site.
+    pub(crate) state: PathBuf,
+    /// Results.
+    pub(crate) out: PathBuf,
+}
+
+impl Folders {
+    /// New and empty.
+    pub(crate) fn new() -> Self {
+        let root = tempfile::tempdir().unwrap();
+        let (state, out) = (root.path().join("state"), root.path().join("out"));
+        Self { root, state, out }
+    }
+}
+
+/// The generated scene: portraits of one astronaut in several sizes, some with a drawn mask.
+pub(crate) fn scene(folders: &Folders) -> PathBuf {
+    let scene = folders.root.path().join("scene.mp4");
+    let made = celosia().arg("demo").arg("--out").arg(&scene).output().unwrap();
+    site::succeeded(&made);
+    scene
+}
+
+fn at(frames: &[Frame], second: usize) -> &Frame {
+    frames.get(second).unwrap_or_else(|| panic!("no frame at {second} s of {}", frames.len()))
+}
+
+#[test]
+fn masks_are_counted_as_they_are_put_on_and_taken_off() {
+    let (Some(_), Some(data)) = (assets(), data()) else { return };
+    let folders = Folders::new();
+    let video = data.join("video/masks-on-and-off.mp4");
+    let run = Run::process(&video, &folders.state, &folders.out, &["--every", "1s"]);
+    site::succeeded(&run.end());
+
+    // 16.6 s at one frame a second. Four people; the painting behind them wears a mask from the start.
+    let by_place = results(&folders.out);
+    let frames: Vec<Frame> = by_place.into_values().collect();
+    assert_eq!(frames.len(), 17);
+    let start = at(&frames, 0);
+    assert!(start.no_mask >= 3 && start.mask <= 2, "nobody wears one yet: {start:?}");
+    for second in [4, 13, 14, 15] {
+        let frame = at(&frames, second);
+        assert!(frame.mask >= 3 && frame.no_mask <= 1, "all wear one at {second} s: {frame:?}");
+    }
+    let off = (6..=8).map(|second| at(&frames, second).no_mask).max();
+    assert!(off > Some(at(&frames, 4).no_mask), "one takes his off for some seconds: {off:?}");
+    for frame in &frames {
+        let image = std::fs::read(folders.out.join(&frame.image)).unwrap();
+        assert!(image.starts_with(&[0xff, 0xd8]), "{} is no JPEG", frame.image);
+        assert!(frame.frame.starts_with(&frame.clip) && !frame.captured_at.is_empty());
+        for face in &frame.faces {
+            let sum: f64 = ["mask", "no_mask", "incorrect"]
+                .iter()
+                .map(|class| face[class].as_f64().unwrap())
+                .sum();
+            assert!((sum - 1.0).abs() < 0.01, "probabilities of {face} add up to {sum}");
+        }
+    }
+}
+
+#[test]
+fn the_generated_scene_gives_masked_and_unmasked_faces_in_every_frame() {
+    let Some(_) = assets() else { return };
+    let folders = Folders::new();
+    let run = Run::process(&scene(&folders), &folders.state, &folders.out, &[]);
+    site::succeeded(&run.end());
+    let frames = results(&folders.out);
+    assert!(frames.len() >= 4, "{} frames", frames.len());
+    let sum = |count: fn(&Frame) -> u32| frames.values().map(count).sum::<u32>();
+    let (mask, no_mask) = (sum(|f| f.mask), sum(|f| f.no_mask));
+    assert!(mask > 0 && no_mask > 0, "{mask} with, {no_mask} without");
+    for frame in frames.values() {
+        assert!(frame.mask + frame.no_mask + frame.incorrect + frame.uncertain > 0, "{frame:?}");
+    }
+}
