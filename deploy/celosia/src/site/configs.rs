@@ -25,6 +25,9 @@ pub(super) const FUNCTION: &str = "mask";
 /// When a frame without a result is invoked again: the local store does not lose events by itself, so only a crash
 /// makes one overdue, and nobody wants to wait a minute for a batch.
 const OVERDUE: &str = "5s";
+/// Two minutes of such tries, since they are close together: a function that comes back within that loses nothing. What
+/// it cannot classify it says itself.
+const TRIES_MAX: u64 = 24;
 /// How often the bridge looks for results: the store is on the same machine and costs nothing.
 const POLL: &str = "100ms";
 const POLL_MAX: &str = "1s";
@@ -121,6 +124,7 @@ struct Function {
     endpoint: String,
     name: &'static str,
     overdue: &'static str,
+    tries_max: u64,
 }
 
 #[derive(Serialize)]
@@ -252,6 +256,7 @@ pub(super) fn all(
             endpoint: format!("http://{}", loopback(ports.function)),
             name: FUNCTION,
             overdue: OVERDUE,
+            tries_max: TRIES_MAX,
         },
     };
     let console = Console {
