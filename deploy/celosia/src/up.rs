@@ -34,7 +34,7 @@ pub struct Options {
     #[arg(long, value_name = "FILE")]
     pub camera_password_file: Option<PathBuf>,
     /// Everything that the site keeps; made at the first start, continued at the next.
-    #[arg(long, default_value = ".celosia/site", value_name = "DIR")]
+    #[arg(long, default_value = ".celosia/site", env = "CELOSIA_STATE", value_name = "DIR")]
     pub state: PathBuf,
     /// Address on which the console listens. Another than loopback needs a proxy with TLS in front.
     #[arg(long, default_value = "127.0.0.1", value_name = "ADDRESS")]
