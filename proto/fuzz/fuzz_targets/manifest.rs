@@ -1,0 +1,8 @@
+//! Fuzz target: manifests from any bytes.
+
+#![no_main]
+
+#[path = "../checks.rs"]
+mod checks;
+
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| checks::manifest(bytes));
