@@ -251,14 +251,8 @@ impl Recorder {
                         return Ok(());
                     }
                 }
-                Ok(None) if self.shutdown.is_requested() => return Ok(()),
-                Ok(None) => return Ok(self.finish(session).await?),
-                Err(error) if error.fault() == Fault::Transient => return Err(error.into()),
-                Err(error) => {
-                    // A broken file was read as far as it goes: the next start is another run.
-                    self.finish(session).await?;
-                    return Err(error.into());
-                }
+                Ok(None) => return Ok(()),
+                Err(error) => return Err(error.into()),
             }
         }
     }
@@ -356,12 +350,5 @@ impl Recorder {
         self.gateway.counters.add(count::GAP_SLOTS, u64::try_from(slots).unwrap_or(u64::MAX));
         let gap_ms = u64::try_from(gap / 1_000_000).unwrap_or(u64::MAX);
         tracing::info!(camera = %self.camera.id, gap_ms, "the camera is back");
-    }
-
-    async fn finish(&self, session: Session) -> Result<(), SessionError> {
-        let Some((file, mut run)) = session.run else { return Ok(()) };
-        run.finish();
-        let written = spawn_blocking(move || file.write(&run)).await;
-        written.unwrap_or_else(|e| std::panic::resume_unwind(e.into_panic()))
     }
 }

@@ -19,7 +19,7 @@ use spool::{DeviceKey, DeviceKeyError, SpoolError};
 use tokio::sync::watch;
 
 use crate::{
-    config::Config,
+    config::{Camera, Config},
     control::{Commands, Target},
     courier::{Courier, QuicCourier},
     fogs::Fogs,
@@ -28,6 +28,7 @@ use crate::{
     keeper::{KeepError, Keeper},
     recorder::Recorder,
     schedule::Plan,
+    sessions::RunFile,
     store::disk::DiskStore,
     uploader::{self, SharedFogs},
 };
@@ -140,6 +141,7 @@ pub async fn run(config: Config, shutdown: Shutdown) -> Result<End, StartError> 
     if !shutdown.drain(GRACE).await {
         tracing::warn!("some tasks did not end in time; what is captured is safe");
     }
+    finish_runs(&config, &gateway);
     if let Some(bus) = &bus {
         // In this order: only what is said after the request takes the place of the last will.
         bus_shutdown.request();
@@ -314,6 +316,20 @@ async fn rounds(
         }
         if !shutdown.sleep(ROUND).await {
             return End::Done;
+        }
+    }
+}
+
+/// Files that were read to their end start a new session next time.
+fn finish_runs(config: &Config, gateway: &Gateway) {
+    let doing = gateway.doing();
+    let is_over = |camera: &&Camera| {
+        let state = doing.get(&camera.id).map(|doing| doing.state);
+        matches!(state, Some(CameraState::Finished | CameraState::Failed))
+    };
+    for camera in config.cameras.iter().filter(|c| c.is_run_once()).filter(is_over) {
+        if let Err(error) = RunFile::new(&config.state, &camera.id).finish() {
+            tracing::warn!(camera = %camera.id, %error, "the next start will go on with this run");
         }
     }
 }

@@ -27,7 +27,7 @@ pub struct Run {
     run: SessionId,
     /// First clip that is not kept yet.
     pub next_seq: u64,
-    /// The file was read to its end.
+    /// The file was read to its end, and its gateway ended in good order after that.
     finished: bool,
 }
 
@@ -56,8 +56,8 @@ impl Run {
         SessionId::new(bits)
     }
 
-    /// The file was read to its end: the next start is a new session.
-    pub const fn finish(&mut self) {
+    /// The next start is a new session.
+    const fn finish(&mut self) {
         self.finished = true;
     }
 }
@@ -84,6 +84,17 @@ impl RunFile {
             Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
             Err(e) => Err(error(e)),
         }
+    }
+
+    /// Closes the run: the next start on the file is a new session. For the orderly end of a gateway alone: one that is
+    /// killed after it has read a file must find its run again, or everything would come twice.
+    ///
+    /// # Errors
+    /// When the file cannot be read or written.
+    pub fn finish(&self) -> Result<(), SessionError> {
+        let Some(mut run) = self.read()? else { return Ok(()) };
+        run.finish();
+        self.write(&run)
     }
 
     /// Writes the run; durable on return.
@@ -121,12 +132,11 @@ mod tests {
         let mut run = Run::continue_or_new(file.read().unwrap(), content, [1; 16]);
         run.next_seq = 3;
         file.write(&run).unwrap();
-        let mut again = Run::continue_or_new(file.read().unwrap(), content, [2; 16]);
+        let again = Run::continue_or_new(file.read().unwrap(), content, [2; 16]);
         assert_eq!((again.session(), again.next_seq), (run.session(), 3));
         let other = Run::continue_or_new(file.read().unwrap(), Digest::of(b"x"), [2; 16]);
         assert_ne!(other.session(), run.session());
-        again.finish();
-        file.write(&again).unwrap();
+        file.finish().unwrap();
         let fresh = Run::continue_or_new(file.read().unwrap(), content, [3; 16]);
         assert_ne!(fresh.session(), run.session());
         assert_eq!(fresh.next_seq, 0);

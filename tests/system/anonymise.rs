@@ -1,5 +1,7 @@
 //! A face goes in, no face comes out: the real detector, the real auditor and the real seal on a public-domain portrait.
 
+use std::{path::Path, sync::OnceLock};
+
 use models::FaceDetector;
 use onnx::{CenterFace, Detectors, Runtime, UltraFace};
 use privacy::{FrameMeta, Noise, Policy, RawFrame};
@@ -41,11 +43,17 @@ fn sealed(
     frame.seal(&key, &grant).unwrap()
 }
 
+/// The runtime of this process, which may have one only.
+pub(crate) fn runtime(assets: &Path) -> &'static Runtime {
+    static RUNTIME: OnceLock<Runtime> = OnceLock::new();
+    RUNTIME.get_or_init(|| Runtime::load(&assets.join("libonnxruntime.so")).unwrap())
+}
+
 #[test]
 fn a_portrait_leaves_without_its_face_under_every_policy() {
     let Some(assets) = assets() else { return };
-    let runtime = Runtime::load(&assets.join("libonnxruntime.so")).unwrap();
-    let Detectors { mut detector, mut auditor } = Detectors::open(&runtime, &assets).unwrap();
+    let opened = Detectors::open(runtime(&assets), &assets).unwrap();
+    let Detectors { mut detector, mut auditor } = opened;
     let portrait = std::fs::read(assets.join("astronaut.png")).unwrap();
 
     // The detector sees the face in the raw picture: without this the test could not fail.

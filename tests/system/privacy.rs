@@ -1,14 +1,15 @@
 //! What a camera saw is found nowhere outside the worker: not in the bucket, a folder, a log, or a message.
 
-use std::{fs, path::Path};
+use std::fs;
 
 use models::FaceDetector;
-use onnx::{CenterFace, Runtime};
+use onnx::Detectors;
 use privacy::{FrameMeta, RawClip, RawFrame};
 use proto::{Clock, UtcTime, time::ClockSource};
 use system_tests::{assets, data};
 
 use crate::{
+    anonymise::runtime,
     happy::{Folders, scene},
     site::{self, Run, files, results},
 };
@@ -43,11 +44,6 @@ fn found(needles: &[&[u8]], haystack: &[u8]) -> usize {
     windows.filter(|w| starts.contains(&w[..8]) && needles.contains(w)).count()
 }
 
-fn detector(assets: &Path) -> CenterFace {
-    let runtime = Runtime::load(&assets.join("libonnxruntime.so")).unwrap();
-    CenterFace::open(&runtime, &assets.join("centerface.onnx"), vec![640, 1280], 0.2).unwrap()
-}
-
 #[test]
 fn neither_raw_video_nor_a_face_is_found_anywhere() {
     let Some(assets) = assets() else { return };
@@ -67,7 +63,7 @@ fn neither_raw_video_nor_a_face_is_found_anywhere() {
         assert_eq!(found(&needles, &bytes), 0, "raw video in {}", file.display());
     }
 
-    let mut detector = detector(&assets);
+    let Detectors { mut detector, .. } = Detectors::open(runtime(&assets), &assets).unwrap();
     let clip = RawClip::open(&raw).unwrap();
     let mut faces = 0;
     for frame in results(&folders.out).into_values() {
