@@ -237,28 +237,7 @@ pub(super) fn all(
         broker: broker(),
         gateways: BTreeMap::from([(names.edge, cameras)]),
     };
-    let bridge = Bridge {
-        site,
-        name: names.bridge,
-        credentials: "../pki/bridge",
-        listen: loopback(ports.bridge).to_string(),
-        outbox: "../outbox",
-        database: layout.database(),
-        seal_root: "../pki/seal-root.pub",
-        receipt_key: "../pki/bridge/receipt.key",
-        receipt_after: "outbox",
-        inference: "lambda",
-        poll: POLL,
-        poll_max: POLL_MAX,
-        broker: broker(),
-        store: store(),
-        function: Function {
-            endpoint: format!("http://{}", loopback(ports.function)),
-            name: FUNCTION,
-            overdue: OVERDUE,
-            tries_max: TRIES_MAX,
-        },
-    };
+    let bridge = bridge(layout, plan, ports, broker(), store());
     let console = Console {
         site,
         name: names.console,
@@ -278,6 +257,37 @@ pub(super) fn all(
         ("store.toml", toml::to_string(&object_store(ports))?),
         ("function.toml", toml::to_string(&function_host(layout, plan, ports, seal_root))?),
     ])
+}
+
+fn bridge<'a>(
+    layout: &Layout,
+    plan: &'a Plan,
+    ports: Ports,
+    broker: Broker,
+    store: Store,
+) -> Bridge<'a> {
+    Bridge {
+        site: plan.site.as_str(),
+        name: super::names().bridge,
+        credentials: "../pki/bridge",
+        listen: loopback(ports.bridge).to_string(),
+        outbox: "../outbox",
+        database: layout.database(),
+        seal_root: "../pki/seal-root.pub",
+        receipt_key: "../pki/bridge/receipt.key",
+        receipt_after: "outbox",
+        inference: "lambda",
+        poll: POLL,
+        poll_max: POLL_MAX,
+        broker,
+        store,
+        function: Function {
+            endpoint: format!("http://{}", loopback(ports.function)),
+            name: FUNCTION,
+            overdue: OVERDUE,
+            tries_max: TRIES_MAX,
+        },
+    }
 }
 
 fn object_store(ports: Ports) -> ObjectStore {
