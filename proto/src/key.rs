@@ -104,7 +104,10 @@ mod tests {
         assert_eq!(longest.len(), STEM_PART_BYTES_MAX);
         for other in ["", "frames/v1/../x.jpg", "frames/v1/a b.jpg", "x.jpg", "frames/v1/a/b.jpg"] {
             let letter = dead_letter_key(other);
-            assert_eq!(letter, format!("{DEAD_LETTERS}other/{}.json", Digest::of(other.as_bytes())));
+            assert_eq!(
+                letter,
+                format!("{DEAD_LETTERS}other/{}.json", Digest::of(other.as_bytes()))
+            );
         }
     }
 }

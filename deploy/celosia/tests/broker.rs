@@ -1,6 +1,6 @@
 //! The generated access list over a real Mosquitto: what a device may say and hear, and what it may not.
 
-#![expect(clippy::unwrap_used, reason = "helpers of tests")]
+#![expect(clippy::unwrap_used, clippy::expect_used, reason = "helpers of tests")]
 
 use std::{
     net::TcpStream,

@@ -1,6 +1,6 @@
 //! The supervisor over real processes: shell scripts that behave, crash, hang and refuse as services do.
 
-#![expect(clippy::unwrap_used, reason = "helpers of tests")]
+#![expect(clippy::unwrap_used, clippy::expect_used, reason = "helpers of tests")]
 
 use std::{
     collections::BTreeMap,
