@@ -87,8 +87,17 @@ impl Collector {
         Self { bridge, book, results, bus, pace, shutdown, resume, invalid, dead_looked_at }
     }
 
-    /// Collects until shutdown.
-    pub async fn run(mut self) {
+    /// Collects until shutdown, which may come in the middle of any step: each is found done or is done again.
+    pub async fn run(self) {
+        let shutdown = self.shutdown.clone();
+        tokio::select! {
+            biased;
+            () = shutdown.requested() => {}
+            () = self.collect() => {}
+        }
+    }
+
+    async fn collect(mut self) {
         let mut wait = self.pace.poll;
         while self.pause(&mut wait).await {
             let Ok(awaiting) = self.awaiting().await else {

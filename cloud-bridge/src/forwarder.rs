@@ -75,12 +75,19 @@ impl Forwarder {
         }
     }
 
+    /// Until shutdown, which may come in the middle of any step: each is found done or is done again.
     async fn run(self: Arc<Self>) {
-        while !self.shutdown.is_requested() {
+        tokio::select! {
+            biased;
+            () = self.shutdown.requested() => {}
+            () = self.work() => {}
+        }
+    }
+
+    async fn work(&self) {
+        loop {
             let Some(name) = self.next().await else {
                 tokio::select! {
-                    biased;
-                    () = self.shutdown.requested() => return,
                     () = self.bridge.committed.notified() => {}
                     _ = self.shutdown.sleep(ROUND) => {}
                 }

@@ -26,6 +26,8 @@ use crate::clip::{Refusal, SealedClip};
 const VERSION: u16 = 1;
 /// Clips in the outbox: 20 GB of clips with a frame or two each.
 const RECORDS_MAX: u64 = 500_000;
+/// Folder, in that of the outbox, of what does not verify.
+const ASIDE: &str = "aside";
 /// Bytes set aside: an alarm has long gone off before.
 const ASIDE_BYTES_MAX: u64 = 1_000_000_000;
 
@@ -123,11 +125,11 @@ impl Outbox {
         bytes_max: u64,
     ) -> Result<(Self, Recovery), OutboxError> {
         let limits = |bytes_max| Limits { bytes_max, records_max: RECORDS_MAX };
-        let open = |name, bytes_max| {
-            Spool::open_on(files.clone(), &folder.join(name), limits(bytes_max), Protection::Plain)
+        let open = |folder: &Path, bytes_max| {
+            Spool::open_on(files.clone(), folder, limits(bytes_max), Protection::Plain)
         };
-        let (waiting, recovery) = open("waiting", bytes_max)?;
-        let (aside, _) = open("aside", ASIDE_BYTES_MAX)?;
+        let (waiting, recovery) = open(folder, bytes_max)?;
+        let (aside, _) = open(&folder.join(ASIDE), ASIDE_BYTES_MAX)?;
         Ok((Self { waiting, aside }, recovery))
     }
 

@@ -48,8 +48,17 @@ pub struct Overdue {
 }
 
 impl Overdue {
-    /// Looks after overdue frames until shutdown.
+    /// Looks after overdue frames until shutdown, which may come in the middle of any step.
     pub async fn run(self) {
+        let shutdown = self.shutdown.clone();
+        tokio::select! {
+            biased;
+            () = shutdown.requested() => {}
+            () = self.rounds() => {}
+        }
+    }
+
+    async fn rounds(&self) {
         let round = (self.patience.overdue / 4).clamp(ROUND_MIN, ROUND_MAX);
         let mut wait = round;
         while self.shutdown.sleep(wait).await {
@@ -73,9 +82,6 @@ impl Overdue {
         let listed =
             persist(&self.bridge, &self.shutdown, "list overdue frames", failed, list).await;
         for frame in listed.map_err(|_: BookError| Away)? {
-            if self.shutdown.is_requested() {
-                break;
-            }
             self.look_after(&frame).await?;
         }
         Ok(())

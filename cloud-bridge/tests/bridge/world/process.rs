@@ -66,7 +66,6 @@ pub(crate) struct Around {
     pub(crate) site: Site,
     pub(crate) server: ObjectServer,
     pub(crate) function: Function,
-    pub(crate) shutdown: Shutdown,
     config: PathBuf,
 }
 
@@ -96,7 +95,7 @@ impl Around {
             store.results_bucket,
         );
         std::fs::write(&config, text).unwrap();
-        Self { site, server, function, shutdown, config }
+        Self { site, server, function, config }
     }
 
     /// Starts the bridge and waits until it serves.
