@@ -150,8 +150,9 @@ pub async fn run(config: Config, shutdown: Shutdown) -> Result<(), StartError> {
     if !shutdown.drain(GRACE).await {
         tracing::warn!("some tasks did not end in time; what is committed is safe");
     }
-    publish(bus.as_ref(), &bridge, Presence::Offline);
+    // In this order: only what is said after the request takes the place of the last will.
     bus_shutdown.request();
+    publish(bus.as_ref(), &bridge, Presence::Offline);
     bus_shutdown.drain(GRACE).await;
     results.close().await;
     tracing::info!(counters = ?bridge.counters.snapshot(), "ended");
