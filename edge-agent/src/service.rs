@@ -35,6 +35,8 @@ use crate::{
 
 /// How often the status is published, ages are looked at, and the end of a batch is looked for.
 const ROUND: Duration = Duration::from_secs(2);
+/// The same in a batch, whose end somebody waits for.
+const BATCH_ROUND: Duration = Duration::from_millis(200);
 /// Longest time from the request to stop to the end: closing open clips, the last uploads, the last status.
 const GRACE: Duration = Duration::from_secs(15);
 
@@ -314,7 +316,7 @@ async fn rounds(
                 return missing(gateway, quarantined);
             }
         }
-        if !shutdown.sleep(ROUND).await {
+        if !shutdown.sleep(if config.exit_when_done { BATCH_ROUND } else { ROUND }).await {
             return End::Done;
         }
     }
