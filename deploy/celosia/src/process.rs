@@ -110,10 +110,11 @@ pub async fn run(options: &Options, shutdown: &Shutdown) -> Result<Report, Proce
     let console = ConsoleAddress::loopback();
     let running = Running::start(&state, &options.common, cameras, true, console, shutdown).await?;
     let done = finish(options, &videos, &running, shutdown).await;
+    let cpu = running.supervisor.processor_time();
     running.stop().await;
     let mut report = done?;
     report.seconds = clock.now().saturating_sub(began).as_secs_f64();
-    report.cpu_seconds = cpu_seconds();
+    report.cpu_seconds = cpu.as_secs_f64();
     Ok(report)
 }
 
@@ -127,20 +128,6 @@ async fn finish(
         .await
         .map_err(|error| continued(error, options))?;
     gather::gather(options, videos, running, &statuses, shutdown).await
-}
-
-/// Processor time of this process and of all that it started and that have ended; nothing when the system does not say.
-fn cpu_seconds() -> Option<f64> {
-    /// What Linux shows to programs on amd64 and arm64.
-    const TICKS_PER_SECOND: f64 = 100.0;
-    /// Places after the name: user and system time, own and of ended children (14th to 17th of the line).
-    const TIMES: std::ops::Range<usize> = 11..15;
-    let stat = std::fs::read_to_string("/proc/self/stat").ok()?;
-    let (_, after) = stat.rsplit_once(") ")?;
-    let fields: Vec<&str> = after.split(' ').collect();
-    let ticks = fields.get(TIMES)?.iter().map(|field| field.parse::<u32>().ok());
-    let ticks: u32 = ticks.sum::<Option<u32>>()?;
-    Some(f64::from(ticks) / TICKS_PER_SECOND)
 }
 
 /// A stopped run can go on when its state was kept.

@@ -10,6 +10,7 @@ mod child;
 mod crashes;
 mod leftovers;
 mod logs;
+mod usage;
 
 use std::{
     collections::BTreeMap,
@@ -113,6 +114,7 @@ impl Locked {
 pub struct Supervisor {
     children: Vec<(&'static str, Shutdown)>,
     states: watch::Receiver<States>,
+    context: Arc<Context>,
     logs: Shutdown,
     _locked: Locked,
 }
@@ -161,7 +163,7 @@ impl Supervisor {
             stop.spawn(life.keep(states.clone()));
             children.push((name, stop));
         }
-        Ok(Self { children, states, logs: bounded, _locked: locked })
+        Ok(Self { children, states, context, logs: bounded, _locked: locked })
     }
 
     /// What a child does; nothing when there is none of this name.
@@ -181,6 +183,12 @@ impl Supervisor {
             None => states.values().all(serves).then_some(Ok(())),
         });
         found.await
+    }
+
+    /// Processor time so far: of this process, and of all children with what they started.
+    #[must_use]
+    pub fn processor_time(&self) -> Duration {
+        usage::of_groups(&self.context.traces.pids())
     }
 
     /// Those that neither serve nor have ended as they should, by name.

@@ -153,7 +153,7 @@ async fn a_child_that_is_never_ready_or_never_stops_is_killed() {
     let short = Duration::from_millis(150);
     let limits = |ready, grace| Limits { ready, grace };
     let mute = program(folder.path(), "mute", "exec sleep 1000");
-    let mute = Program { limits: limits(short, PATIENCE), ..mute };
+    let mute = Program { limits: limits(short, short), ..mute };
     let stubborn = "echo 'ready {}'; trap '' TERM; while :; do sleep 1000; done";
     let stubborn = program(folder.path(), "stubborn", stubborn);
     let stubborn = Program { limits: limits(PATIENCE, short), ..stubborn };
@@ -207,15 +207,16 @@ async fn supervise() {
     let script = "echo 'ready {}'; cat > /dev/null; echo drained >> end";
     let service = program(&folder, "fog", script);
     // It reads nothing, as Mosquitto does not.
-    let arguments = ["-c".into(), "trap 'echo told >> end; exit' TERM; sleep 1000 & wait".into()];
+    let server = "trap 'echo told >> end; exit' TERM; echo 'ready {}'; sleep 1000 & wait";
+    let arguments = ["-c".into(), server.into()];
     let server = Program {
         path: env!("CARGO_BIN_EXE_celosia").into(),
         arguments: bound::arguments(Path::new("/bin/sh"), &arguments),
         stop: Stop::Terminate,
         ..program(&folder, "broker", "")
     };
-    let _supervisor = start(&folder, vec![service, server]).await;
-    eventually(|| pids(&folder).len() == 2).await;
+    let supervisor = start(&folder, vec![service, server]).await;
+    in_time(supervisor.ready()).await.unwrap();
     eprintln!("supervising");
     std::future::pending::<()>().await;
 }

@@ -15,7 +15,7 @@ pub struct Report {
     /// Seconds from the start of the command to its end.
     pub seconds: f64,
     /// Processor time of all processes of the run.
-    pub cpu_seconds: Option<f64>,
+    pub cpu_seconds: f64,
     /// Every video, in the order of the arguments.
     pub videos: Vec<VideoReport>,
 }
@@ -131,7 +131,7 @@ impl Report {
                 video.uncertain.to_string(),
             ]);
         }
-        let cpu = self.cpu_seconds.map_or_else(String::new, |cpu| format!(", {cpu:.1} s of CPU"));
-        format!("{table}\n{:.1} s{cpu}; results in {}", self.seconds, self.results.display())
+        let (seconds, cpu, results) = (self.seconds, self.cpu_seconds, self.results.display());
+        format!("{table}\n{seconds:.1} s, {cpu:.1} s of CPU; results in {results}")
     }
 }

@@ -2,7 +2,7 @@
 //! ends, and a new one waits for that before it starts others on the same folders and ports.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     fs, io,
     path::{Path, PathBuf},
     sync::{Mutex, PoisonError},
@@ -51,6 +51,12 @@ impl Traces {
     /// A child has ended.
     pub(super) fn ended(&self, name: &'static str) {
         self.change(|children| drop(children.remove(name)));
+    }
+
+    /// The running children: each leads a process group of that number.
+    pub(super) fn pids(&self) -> BTreeSet<i32> {
+        let children = self.children.lock().unwrap_or_else(PoisonError::into_inner);
+        children.values().map(|trace| trace.pid).collect()
     }
 
     fn change(&self, change: impl FnOnce(&mut BTreeMap<&'static str, Trace>)) {
