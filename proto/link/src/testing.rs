@@ -1,7 +1,13 @@
 //! Owns the small certificate authority of tests: a root, an intermediate for devices and one for services, and leafs
-//! with SAN URI and DNS names as enrolment issues them. Never part of a product binary.
+//! with SAN URI and DNS names as enrolment issues them; and a real MQTT broker for one test. Never part of a product
+//! binary.
 
-use std::path::{Path, PathBuf};
+use std::{
+    io::Write,
+    net::TcpListener,
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
+};
 
 use proto::{Identity, Role};
 use rcgen::{
@@ -111,5 +117,54 @@ impl TestSite {
         must(std::fs::write(folder.join("chain.pem"), format!("{leaf}{issuer_pem}")));
         must(std::fs::write(folder.join("key.pem"), key.serialize_pem()));
         must(std::fs::write(folder.join("roots.pem"), &self.root_pem));
+    }
+}
+
+/// A real Mosquitto on loopback that lets in every certificate of a site; it has no access lists. Killed with the value.
+#[derive(Debug)]
+pub struct TestBroker {
+    port: u16,
+    process: Child,
+}
+
+impl TestBroker {
+    /// Starts it; clients may come before it listens. `None`, and a line that says so, when Mosquitto is not installed.
+    #[must_use]
+    pub fn start(site: &TestSite) -> Option<Self> {
+        let folder = site.broker();
+        let port = must(must(TcpListener::bind("127.0.0.1:0")).local_addr()).port();
+        let shown = folder.display();
+        let config = format!(
+            "listener {port} 127.0.0.1\ncafile {shown}/roots.pem\ncertfile {shown}/chain.pem\n\
+             keyfile {shown}/key.pem\nrequire_certificate true\nuse_identity_as_username true\n\
+             user root\npersistence false\n"
+        );
+        let file = folder.join("mosquitto.conf");
+        must(std::fs::write(&file, config));
+        for program in ["mosquitto", "/usr/sbin/mosquitto"] {
+            let mut command = Command::new(program);
+            command.arg("-c").arg(&file).stdout(Stdio::null()).stderr(Stdio::null());
+            if let Ok(process) = command.spawn() {
+                return Some(Self { port, process });
+            }
+        }
+        // Straight to standard error: the test harness would keep a passed test's `eprintln!` to itself.
+        let line = b"SKIPPED: mosquitto is not installed, nothing was tried with a real broker\n";
+        must(std::io::stderr().write_all(line));
+        None
+    }
+
+    /// Its TCP port, for clients of `localhost`.
+    #[must_use]
+    pub const fn port(&self) -> u16 {
+        self.port
+    }
+}
+
+impl Drop for TestBroker {
+    fn drop(&mut self) {
+        // It may have ended by itself.
+        drop(self.process.kill());
+        drop(self.process.wait());
     }
 }
