@@ -15,7 +15,8 @@ use edge_agent::{
     config::Config,
     service::{self, End},
 };
-use proto::Digest;
+use link::testing::TestBroker;
+use proto::{CameraId, Digest, Role, control::Presence, topic};
 use world::{Mood, Seen, World, video};
 
 const CAMERA: &str = "[[camera]]\nid = 'cam'\nsource = 'video.mkv'\nclip = '2s'\nevery = '1s'\n\
@@ -144,6 +145,37 @@ async fn a_file_that_is_no_video_is_named_and_others_go_on() {
     assert_eq!(lines.len(), 1);
     assert!(lines[0].contains("camera letter") && lines[0].contains("letter.mp4"), "{lines:?}");
     world.next_clip().await;
+}
+
+#[tokio::test]
+async fn a_gateway_that_ends_keeps_its_own_last_words_at_a_real_broker() {
+    let mut world = World::start(Mood::Takes).await;
+    let Some(broker) = TestBroker::start(&world.site) else { return };
+    video(&world.folder.path().join("video.mkv"), 1);
+    let port = broker.port();
+    let top = format!("exit_when_done = true\nbroker = {{ host = 'localhost', port = {port} }}");
+    let path = world.config(&top, CAMERA);
+
+    let stop = Shutdown::default();
+    let watching = world.console("one", port, &stop);
+    let status = topic::status(&world.site.identity(Role::Edge, "gw"));
+    let mut statuses = watching.subscribe(&status).unwrap();
+    // Without a connection yet there is nobody to say anything to.
+    let online =
+        async { while !World::next_status(&mut statuses).await.cameras.contains_key(&camera()) {} };
+    let (end, ()) = tokio::join!(run(&path), online);
+    assert_eq!(end, End::Done);
+    world.next_clip().await;
+
+    // Whoever comes later finds the last status and not the last will, which has neither time nor cameras.
+    let late = world.console("two", port, &stop);
+    let last = World::next_status(&mut late.subscribe(&status).unwrap()).await;
+    assert_eq!(last.presence, Presence::Offline);
+    assert!(last.at.is_some() && last.cameras[&camera()].ledger.delivered == 1, "{last:?}");
+}
+
+fn camera() -> CameraId {
+    "cam".parse().unwrap()
 }
 
 #[tokio::test]

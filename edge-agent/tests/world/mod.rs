@@ -9,12 +9,14 @@ use std::{
 use base::{Clock, Shutdown, SystemClock};
 use capture::{Capture, CaptureSettings, CaptureSource, Pace, Pattern};
 use link::{
-    Listener, Peer, Protocol,
+    Bus, Listener, Peer, Protocol,
+    mqtt::{Message, MqttConfig},
     testing::TestSite,
     transfer::{Decision, ReceiveOutcome, Receiver, receive_clip},
 };
 use proto::{
     Digest, Role, UtcTime,
+    control::DeviceStatus,
     record::{ClipRecord, Receipt, SlotOutcome, SlotRecord},
     signing::SigningKey,
     wire::{ClipMessage, Offer, RefuseReason},
@@ -45,6 +47,7 @@ pub(crate) enum Seen {
 
 pub(crate) struct World {
     pub(crate) folder: tempfile::TempDir,
+    pub(crate) site: TestSite,
     credentials: PathBuf,
     fog: String,
     seen: mpsc::Receiver<Seen>,
@@ -75,7 +78,7 @@ impl World {
                 tasks.spawn(async move { serve(peer, receiver, sender, mood, inner).await });
             }
         });
-        Self { folder, credentials, fog: address, seen, mood }
+        Self { folder, site, credentials, fog: address, seen, mood }
     }
 
     pub(crate) fn set(&self, mood: Mood) {
@@ -94,6 +97,21 @@ impl World {
                 return (*offer, bytes);
             }
         }
+    }
+
+    /// A bystander at the broker on this port.
+    pub(crate) fn console(&self, name: &str, port: u16, stop: &Shutdown) -> Bus {
+        let credentials = self.site.credentials(Role::Console, name);
+        let client_id = credentials.identity().common_name();
+        let host = "localhost".to_owned();
+        let config = MqttConfig { host, port, credentials, client_id, last_will: None };
+        Bus::connect(config, stop).unwrap()
+    }
+
+    /// The next status in an inbox, within a minute.
+    pub(crate) async fn next_status(inbox: &mut mpsc::Receiver<Message>) -> DeviceStatus {
+        let next = tokio::time::timeout(Duration::from_secs(60), inbox.recv()).await;
+        serde_json::from_slice(&next.unwrap().unwrap().payload).unwrap()
     }
 
     /// Writes a configuration with these cameras and extra top-level lines.
