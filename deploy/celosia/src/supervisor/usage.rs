@@ -12,7 +12,7 @@ const TIMES: std::ops::Range<usize> = 11..15;
 /// Time of this process, of its children that have ended, and of all processes of these groups.
 pub(super) fn of_groups(groups: &BTreeSet<i32>) -> Duration {
     let own = fs::read_to_string("/proc/self/stat").ok();
-    let mut ticks = own.as_deref().and_then(|stat| fields(stat)).map_or(0, |(_, ticks)| ticks);
+    let mut ticks = own.as_deref().and_then(fields).map_or(0, |(_, ticks)| ticks);
     for entry in fs::read_dir("/proc").into_iter().flatten().flatten() {
         // What is no process, or is gone meanwhile, has no such file.
         let Ok(stat) = fs::read_to_string(entry.path().join("stat")) else { continue };
