@@ -10,9 +10,9 @@ use sqlx::{AnyConnection, Row, any::AnyRow};
 
 use crate::{
     Results, ResultsError,
-    counts::hour_of,
     database::{from_json, to_json},
     select::Select,
+    sums::{self, Sums, hour_of},
 };
 
 /// Which clips.
@@ -90,7 +90,9 @@ impl Results {
             insert_slot(&mut transaction, record, slot, at).await.map_err(&told)?;
         }
         for (hour, tally) in hours {
-            add_tally(&mut transaction, &record.clip.camera, hour, tally).await.map_err(&told)?;
+            sums::add(&mut transaction, &record.clip.camera, hour, &Sums::of_tally(tally))
+                .await
+                .map_err(&told)?;
         }
         transaction.commit().await.map_err(&told)?;
         Ok(true)
@@ -183,28 +185,4 @@ async fn insert_slot(
 fn word(reason: &impl serde::Serialize) -> String {
     let value = serde_json::to_value(reason).unwrap_or_default();
     value.as_str().unwrap_or("unknown").to_owned()
-}
-
-async fn add_tally(
-    connection: &mut AnyConnection,
-    camera: &CameraId,
-    hour_us: i64,
-    tally: Tally,
-) -> Result<(), sqlx::Error> {
-    sqlx::query(
-        "INSERT INTO hours (camera, hour_us, delivered, withheld, undecodable, \
-         frames, mask, no_mask, incorrect, uncertain) VALUES ($1, $2, $3, $4, $5, 0, 0, 0, 0, 0) \
-         ON CONFLICT (camera, hour_us) DO UPDATE SET \
-         delivered = hours.delivered + excluded.delivered, \
-         withheld = hours.withheld + excluded.withheld, \
-         undecodable = hours.undecodable + excluded.undecodable",
-    )
-    .bind(camera.to_string())
-    .bind(hour_us)
-    .bind(i64::from(tally.delivered))
-    .bind(i64::from(tally.withheld))
-    .bind(i64::from(tally.undecodable))
-    .execute(connection)
-    .await
-    .map(drop)
 }

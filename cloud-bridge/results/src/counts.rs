@@ -1,7 +1,7 @@
 //! Owns counts of faces: what they are, their uncertainty, and their sums by time.
 
 use proto::{CameraId, UtcTime, result::FrameResult};
-use sqlx::{AnyConnection, Row};
+use sqlx::Row;
 
 use crate::{
     Results, ResultsError,
@@ -9,16 +9,12 @@ use crate::{
     select::Select,
 };
 
-/// Microseconds of an hour and of a minute.
-const HOUR_US: i64 = 3_600_000_000;
+/// Microseconds of an hour.
+pub(crate) const HOUR_US: i64 = 3_600_000_000;
+/// Microseconds of a minute; stands in the query as well.
 const MINUTE_US: i64 = 60_000_000;
 /// Quantile of the standard normal distribution for 95%.
 const Z95: f64 = 1.959_963_984_540_054;
-
-/// The start of the hour, in microseconds.
-pub(crate) const fn hour_of(at: UtcTime) -> i64 {
-    at.micros().div_euclid(HOUR_US) * HOUR_US
-}
 
 /// Counted faces by what is said of them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -141,7 +137,7 @@ pub struct Bucket {
 const MINUTES: &str = "SELECT camera, captured_us - (captured_us % 60000000) AS at_us, \
     COUNT(*) AS frames, CAST(SUM(mask) AS BIGINT) AS mask, \
     CAST(SUM(no_mask) AS BIGINT) AS no_mask, CAST(SUM(incorrect) AS BIGINT) AS incorrect, \
-    CAST(SUM(uncertain) AS BIGINT) AS uncertain FROM frames WHERE state = 'done'";
+    CAST(SUM(uncertain) AS BIGINT) AS uncertain FROM frames WHERE done_us IS NOT NULL";
 const HOURS: &str = "SELECT camera, hour_us AS at_us, frames, mask, no_mask, incorrect, uncertain \
     FROM hours WHERE frames > 0";
 
@@ -159,19 +155,37 @@ impl Results {
         until: UtcTime,
     ) -> Result<Vec<Bucket>, ResultsError> {
         let from = from.micros().div_euclid(width.micros()) * width.micros();
-        let camera = camera.map(ToString::to_string);
-        let select = match width {
-            BucketWidth::Minute => Select::new(MINUTES)
-                .and("camera =", camera)
-                .and("captured_us >=", Some(from))
-                .and("captured_us <", Some(until.micros()))
-                .ends("GROUP BY camera, captured_us - (captured_us % 60000000) ORDER BY 1, 2"),
-            BucketWidth::Hour => Select::new(HOURS)
-                .and("camera =", camera)
-                .and("hour_us >=", Some(from))
-                .and("hour_us <", Some(until.micros()))
-                .ends("ORDER BY camera, hour_us"),
-        };
+        let window = (from, until.micros());
+        match (width, camera) {
+            (BucketWidth::Hour, camera) => {
+                let select = Select::new(HOURS)
+                    .and("camera =", camera.map(ToString::to_string))
+                    .and("hour_us >=", Some(window.0))
+                    .and("hour_us <", Some(window.1))
+                    .text("ORDER BY camera, hour_us");
+                self.buckets(select).await
+            }
+            (BucketWidth::Minute, Some(camera)) => self.buckets(minutes(camera, window)).await,
+            (BucketWidth::Minute, None) => {
+                // Camera by camera, since there is an index for that; over all of them at once the planner walks
+                // through everything that was ever counted.
+                let told = self.told("list cameras");
+                let names: Vec<String> =
+                    sqlx::query_scalar("SELECT camera FROM cameras ORDER BY camera")
+                        .fetch_all(&self.pool)
+                        .await
+                        .map_err(told)?;
+                let mut all = Vec::new();
+                for name in names {
+                    let camera: CameraId = parsed("camera", &name)?;
+                    all.extend(self.buckets(minutes(&camera, window)).await?);
+                }
+                Ok(all)
+            }
+        }
+    }
+
+    async fn buckets(&self, select: Select) -> Result<Vec<Bucket>, ResultsError> {
         let told = self.told("count over time");
         let rows = select.query().fetch_all(&self.pool).await.map_err(&told)?;
         let mut buckets = Vec::with_capacity(rows.len());
@@ -201,28 +215,12 @@ impl Results {
     }
 }
 
-/// Adds one result to its hour.
-pub(crate) async fn add_result(
-    connection: &mut AnyConnection,
-    result: &FrameResult,
-) -> Result<(), sqlx::Error> {
-    sqlx::query(
-        "INSERT INTO hours (camera, hour_us, delivered, withheld, undecodable, \
-         frames, mask, no_mask, incorrect, uncertain) VALUES ($1, $2, 0, 0, 0, 1, $3, $4, $5, $6) \
-         ON CONFLICT (camera, hour_us) DO UPDATE SET frames = hours.frames + 1, \
-         mask = hours.mask + excluded.mask, no_mask = hours.no_mask + excluded.no_mask, \
-         incorrect = hours.incorrect + excluded.incorrect, \
-         uncertain = hours.uncertain + excluded.uncertain",
-    )
-    .bind(result.frame.clip.camera.to_string())
-    .bind(hour_of(result.captured_at))
-    .bind(i64::from(result.mask))
-    .bind(i64::from(result.no_mask))
-    .bind(i64::from(result.incorrect))
-    .bind(i64::from(result.uncertain))
-    .execute(connection)
-    .await
-    .map(drop)
+fn minutes(camera: &CameraId, (from, until): (i64, i64)) -> Select {
+    Select::new(MINUTES)
+        .and("camera =", Some(camera.to_string()))
+        .and("captured_us >=", Some(from))
+        .and("captured_us <", Some(until))
+        .text("GROUP BY camera, captured_us - (captured_us % 60000000) ORDER BY 1, 2")
 }
 
 #[cfg(test)]

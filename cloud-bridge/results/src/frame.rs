@@ -89,16 +89,6 @@ pub enum StateKind {
     Dead,
 }
 
-impl StateKind {
-    pub(crate) const fn as_str(self) -> &'static str {
-        match self {
-            Self::Awaiting => "awaiting",
-            Self::Done => "done",
-            Self::Dead => "dead",
-        }
-    }
-}
-
 impl FrameState {
     /// Which of the three.
     #[must_use]

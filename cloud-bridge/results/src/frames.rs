@@ -8,10 +8,10 @@ use sqlx::{AnyConnection, Row, any::AnyRow};
 
 use crate::{
     Results, ResultsError,
-    counts::add_result,
     database::{count, from_json, parsed, time, to_json},
-    frame::{Awaiting, FrameAbout, FrameFilter, FrameRow, FrameState, Order},
+    frame::{Awaiting, FrameAbout, FrameFilter, FrameRow, FrameState, Order, StateKind},
     select::Select,
+    sums::{self, Sums, hour_of},
 };
 
 const COLUMNS: &str = "SELECT object_key, frame, captured_us, about, state, awaited_us, tries, \
@@ -105,7 +105,7 @@ impl Results {
         let told = self.told("list overdue frames");
         let rows = Select::new(
             "SELECT object_key, frame, awaited_us, tries, tried_us FROM frames \
-             WHERE state = 'awaiting'",
+             WHERE done_us IS NULL AND state = 'awaiting'",
         )
         .and("awaited_us <=", Some(before.micros()))
         .and("COALESCE(tried_us, awaited_us) <=", Some(before.micros()))
@@ -200,7 +200,10 @@ impl Results {
         .map_err(&told)?;
         let new = updated.rows_affected() == 1;
         if new {
-            add_result(&mut transaction, result).await.map_err(&told)?;
+            let hour = hour_of(result.captured_at);
+            let camera = &result.frame.clip.camera;
+            let sums = Sums::of_result(result);
+            sums::add(&mut transaction, camera, hour, &sums).await.map_err(&told)?;
         }
         transaction.commit().await.map_err(&told)?;
         Ok(new)
@@ -217,10 +220,19 @@ impl Results {
     ) -> Result<Vec<FrameRow>, ResultsError> {
         let after =
             filter.after.as_ref().map(|place| (place.captured_at.micros(), place.key.clone()));
-        let select = Select::new(COLUMNS)
+        let select = match filter.state {
+            None => Select::new(COLUMNS),
+            Some(StateKind::Done) => Select::new(COLUMNS).text("AND done_us IS NOT NULL"),
+            Some(StateKind::Awaiting) => {
+                Select::new(COLUMNS).text("AND done_us IS NULL AND state = 'awaiting'")
+            }
+            Some(StateKind::Dead) => {
+                Select::new(COLUMNS).text("AND done_us IS NULL AND state = 'dead'")
+            }
+        };
+        let select = select
             .and("camera =", filter.camera.as_ref().map(ToString::to_string))
             .and("session =", filter.session.map(|session| session.to_string()))
-            .and("state =", filter.state.map(|state| state.as_str().to_owned()))
             .and("captured_us >=", filter.from.map(UtcTime::micros))
             .and("captured_us <", filter.until.map(UtcTime::micros));
         let select = match filter.order {

@@ -21,6 +21,7 @@ mod frames;
 mod place;
 mod select;
 mod sessions;
+mod sums;
 mod throttle;
 mod totals;
 mod users;

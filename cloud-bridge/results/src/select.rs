@@ -59,8 +59,8 @@ impl Select {
         self
     }
 
-    /// Adds what comes last, where the number of rows is bounded by itself.
-    pub(crate) fn ends(mut self, rest: &'static str) -> Self {
+    /// Adds a constant text: a condition without a value, or what comes last.
+    pub(crate) fn text(mut self, rest: &'static str) -> Self {
         self.sql.push(' ');
         self.sql.push_str(rest);
         self

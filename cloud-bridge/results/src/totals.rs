@@ -47,18 +47,15 @@ pub struct Unseen {
     pub slots: u64,
 }
 
-const SUMS: &str = "SELECT camera, CAST(SUM(delivered) AS BIGINT) AS delivered, \
-    CAST(SUM(withheld) AS BIGINT) AS withheld, CAST(SUM(undecodable) AS BIGINT) AS undecodable, \
-    CAST(SUM(frames) AS BIGINT) AS frames, CAST(SUM(mask) AS BIGINT) AS mask, \
-    CAST(SUM(no_mask) AS BIGINT) AS no_mask, CAST(SUM(incorrect) AS BIGINT) AS incorrect, \
-    CAST(SUM(uncertain) AS BIGINT) AS uncertain, \
-    (SELECT every_ns FROM clips WHERE clips.camera = hours.camera \
+const SUMS: &str = "SELECT camera, delivered, withheld, undecodable, frames, mask, no_mask, \
+    incorrect, uncertain, \
+    (SELECT every_ns FROM clips WHERE clips.camera = cameras.camera \
      ORDER BY captured_us DESC LIMIT 1) AS every_ns, \
-    (SELECT captured_us FROM frames WHERE frames.camera = hours.camera \
+    (SELECT captured_us FROM frames WHERE frames.camera = cameras.camera \
      ORDER BY captured_us DESC LIMIT 1) AS newest_us \
-    FROM hours GROUP BY camera ORDER BY camera";
+    FROM cameras ORDER BY camera";
 const WAITING: &str = "SELECT camera, state, COUNT(*) AS frames FROM frames \
-    WHERE state IN ('awaiting', 'dead') GROUP BY camera, state";
+    WHERE done_us IS NULL GROUP BY camera, state";
 
 impl Results {
     /// Every camera that ever had a clip or frame, by name.
@@ -114,7 +111,7 @@ impl Results {
                 .and("camera =", camera.map(ToString::to_string))
                 .and("at_us >=", Some(from.micros()))
                 .and("at_us <", Some(until.micros()))
-                .ends("GROUP BY camera, outcome, reason ORDER BY 4 DESC, 1, 2, 3")
+                .text("GROUP BY camera, outcome, reason ORDER BY 4 DESC, 1, 2, 3")
                 .query()
                 .fetch_all(&self.pool)
                 .await

@@ -5,7 +5,7 @@ use std::time::Duration;
 use base::{Fault, Faulty};
 use results::{
     ADDRESS_FAILURES_MAX, ATTEMPT_WINDOW, Event, Login, PAIR_FAILURES_MAX, Results, SESSION_IDLE,
-    SESSION_LIFE, SessionToken,
+    SESSION_LIFE, SessionToken, USER_FAILURES_MAX,
 };
 
 use crate::example::at;
@@ -89,6 +89,19 @@ pub(crate) async fn throttled_per_address(results: Results) {
     let login = verify(&results, "ana", PASSWORD, HERE, 11).await;
     assert!(matches!(login, Login::Throttled { .. }), "{login:?}");
     assert_eq!(verify(&results, "ana", PASSWORD, "10.0.0.9", 11).await, Login::Accepted);
+}
+
+pub(crate) async fn throttled_from_everywhere(results: Results) {
+    with_ana(&results).await;
+    for n in 0..USER_FAILURES_MAX {
+        let address = format!("10.0.1.{n}");
+        let login = verify(&results, "ana", "wrong password", &address, 10).await;
+        assert_eq!(login, Login::Wrong);
+    }
+    let login = verify(&results, "ana", PASSWORD, "10.0.2.1", 11).await;
+    assert!(matches!(login, Login::Throttled { .. }), "{login:?}");
+    let after = 10 + seconds(ATTEMPT_WINDOW);
+    assert_eq!(verify(&results, "ana", PASSWORD, "10.0.2.1", after).await, Login::Accepted);
 }
 
 pub(crate) async fn guesses_at_once(results: Results) {

@@ -40,6 +40,9 @@ const STORIES: &[(&str, Story)] = &[
     ("names and passwords of no use are refused", |r| Box::pin(logins::of_no_use(r))),
     ("wrong passwords are throttled per user", |r| Box::pin(logins::throttled_per_user(r))),
     ("one address cannot guess at many users", |r| Box::pin(logins::throttled_per_address(r))),
+    ("one user is not guessed at from everywhere", |r| {
+        Box::pin(logins::throttled_from_everywhere(r))
+    }),
     ("guesses at once are all counted", |r| Box::pin(logins::guesses_at_once(r))),
     ("a session ends when ended, idle or old", |r| Box::pin(logins::session_ends(r))),
     ("another password ends the sessions", |r| Box::pin(logins::another_password(r))),
