@@ -102,7 +102,8 @@ pub async fn run(config: Config, shutdown: Shutdown) -> Result<(), StartError> {
     // The bus ends after the last status, which is published after everything else has ended.
     let bus_shutdown = Shutdown::default();
     let bus = connect(&config, &bus_shutdown)?;
-    let results = Results::open(&config.database).await?;
+    let open = async || Results::open(&config.database).await;
+    let results = base::retry(&shutdown, "open the results database", open).await?;
     let reader = Arc::new(store::s3::S3::new(&config.store).await.frames(root));
     let listener = TcpListener::bind(config.listen)
         .await

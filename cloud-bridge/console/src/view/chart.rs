@@ -155,20 +155,26 @@ fn height(faces: u64, scale: f64) -> Label {
     Label { at, text: format::number(faces) }
 }
 
+/// Labels at round times, as many as fit.
 fn times(first: i64, slots: usize, width: BucketWidth, step: f64) -> Vec<Label> {
-    let every = slots.div_ceil(LABELS_MAX).max(1);
-    let label = |index: usize| {
-        let bucket = first.saturating_add(i64::try_from(index).unwrap_or(0));
-        let at = UtcTime::from_micros(bucket.saturating_mul(width.micros())).unwrap_or_default();
-        let whole_days = width == BucketWidth::Hour && slots > 48;
-        let text = if whole_days {
-            format!("{} {}", format::day(at), format::clock(at))
-        } else {
-            format::clock(at)
-        };
-        Label { at: LEFT + format::float(index as u64) * step, text }
+    let rounds = match width {
+        BucketWidth::Minute => [1, 2, 5, 10, 15, 30, 60],
+        BucketWidth::Hour => [1, 2, 3, 6, 12, 24, 48],
     };
-    (0..slots).step_by(every).map(label).collect()
+    let fits = |every: &i64| slots.div_ceil(usize::try_from(*every).unwrap_or(1)) <= LABELS_MAX;
+    let every = rounds.into_iter().find(fits).unwrap_or(48);
+    let days = width == BucketWidth::Hour && slots > 48;
+    let count = i64::try_from(slots).unwrap_or(0);
+    let label = |index: i64| {
+        let bucket = first.saturating_add(index);
+        let at = UtcTime::from_micros(bucket.saturating_mul(width.micros())).unwrap_or_default();
+        let text = match days {
+            true => format!("{} {}", format::day(at), format::clock(at)),
+            false => format::clock(at),
+        };
+        Label { at: LEFT + format::float(index.unsigned_abs()) * step, text }
+    };
+    (0..count).filter(|index| (first + index).rem_euclid(every) == 0).map(label).collect()
 }
 
 fn row(bucket: &Bucket) -> Row {
@@ -207,8 +213,8 @@ mod tests {
         let last = &chart.columns[1].segments[2];
         assert!(last.x + last.w <= chart.right && last.y >= TOP, "{last:?}");
         assert_eq!(chart.heights.last().unwrap().text, "10");
-        assert_eq!(chart.times.first().unwrap().text, "12:00");
-        assert!(chart.times.len() <= LABELS_MAX);
+        let times: Vec<&str> = chart.times.iter().map(|label| label.text.as_str()).collect();
+        assert_eq!(times, ["12:00", "12:10", "12:20", "12:30", "12:40", "12:50"]);
         assert_eq!(chart.rows[0].time, "2026-11-24 12:59:00", "the newest row comes first");
     }
 

@@ -9,6 +9,15 @@ pub(crate) fn time(at: UtcTime) -> String {
     format!("{date} {hour:02}:{minute:02}:{second:02}")
 }
 
+/// `12:01:10` of today, `2026-11-24 12:01` of another day.
+pub(crate) fn short(at: UtcTime, now: UtcTime) -> String {
+    let (then, today) = (at.calendar(), now.calendar().date());
+    if then.date() == today {
+        return format!("{}:{:02}", clock(at), then.second());
+    }
+    format!("{} {}", then.date(), clock(at))
+}
+
 /// `2026-11-24 12:01:10.250`, for what is explained.
 pub(crate) fn exact(at: UtcTime) -> String {
     format!("{}.{:03}", time(at), at.calendar().millisecond())
@@ -95,6 +104,8 @@ mod tests {
         let at: UtcTime = "2026-01-04T02:01:09.25Z".parse().unwrap();
         assert_eq!(time(at), "2026-01-04 02:01:09");
         assert_eq!(exact(at), "2026-01-04 02:01:09.250");
+        assert_eq!(short(at, at), "02:01:09");
+        assert_eq!(short(at, at.plus_ns(86_400_000_000_000)), "2026-01-04 02:01");
         assert_eq!((clock(at), day(at)), ("02:01".into(), "01-04".into()));
         assert_eq!(
             (percent(0.0), percent(0.034), percent(0.234)),

@@ -173,7 +173,7 @@ pub(crate) fn overview(page: Page, known: &Known) -> Overview {
         dead_number: format::number(dead),
         withheld: format::number(sum(|totals| totals.withheld)),
         cameras: cards(t, known),
-        tiles: known.newest.iter().map(|row| tile(t, row)).collect(),
+        tiles: known.newest.iter().map(|row| tile(t, row, known.now)).collect(),
         legend: legend(t),
         given_up: known.dead.iter().map(|row| waiting_row(t, row)).collect(),
         page,

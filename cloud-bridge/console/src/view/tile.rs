@@ -1,6 +1,6 @@
 //! Owns the small form of a frame: its picture with boxes, camera, time, state.
 
-use proto::FrameId;
+use proto::{FrameId, UtcTime};
 use results::{Counts, FrameRow, FrameState};
 
 use super::{
@@ -53,7 +53,7 @@ pub(crate) fn dimensions(row: &FrameRow) -> (u32, u32) {
     of_result.or(of_manifest).unwrap_or((1920, 1080))
 }
 
-pub(crate) fn tile(t: &'static Texts, row: &FrameRow) -> Tile {
+pub(crate) fn tile(t: &'static Texts, row: &FrameRow, now: UtcTime) -> Tile {
     let (width, height) = dimensions(row);
     let counts = row.result().map(Counts::of);
     let time = format::time(row.captured_at);
@@ -76,7 +76,7 @@ pub(crate) fn tile(t: &'static Texts, row: &FrameRow) -> Tile {
         height,
         faces: faces.unwrap_or_default(),
         camera,
-        time,
+        time: format::short(row.captured_at, now),
         iso: row.captured_at.to_string(),
         chip: chip(t, &row.state),
         counts: numbers.map(with_letters).unwrap_or_default(),

@@ -212,7 +212,7 @@ async fn camera_page(
         chart: chart(t, &buckets, width, from, until),
         legend: legend(t),
         unseen: unseen_rows(t, &results.unseen(Some(camera), UtcTime::EPOCH, far).await?),
-        tiles: frames.iter().map(|row| tile(t, row)).collect(),
+        tiles: frames.iter().map(|row| tile(t, row, now)).collect(),
         older: frames.last().filter(|_| more).map(place),
         newest: after.map(|_| path),
     }))

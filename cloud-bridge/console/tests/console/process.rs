@@ -1,13 +1,27 @@
 //! Stories of the real binary: configuration, operators, the ready line, stopping.
 
 use std::{
+    collections::BTreeMap,
     fs,
     io::{BufRead, BufReader, Write},
     path::Path,
     process::{Child, Command, Output, Stdio},
+    time::Duration,
 };
 
+use base::Shutdown;
 use hyper::StatusCode;
+use link::{
+    mqtt::{Bus, Message, MqttConfig},
+    testing::TestSite,
+};
+use proto::{
+    Role,
+    control::{CameraState, CameraStatus, DeviceStatus, Presence, SCHEMA},
+    ledger::Ledger,
+    topic,
+};
+use tokio::sync::mpsc;
 
 use crate::browser::Browser;
 
@@ -88,13 +102,10 @@ impl Drop for Process {
     }
 }
 
-#[tokio::test]
-async fn it_says_when_it_serves_lets_its_operator_in_and_stops_with_its_parent() {
-    let folder = configured();
-    let password = add_user(folder.path(), &["ana"], "").stdout;
-    let password = String::from_utf8(password).unwrap();
+/// Starts the console of a folder; its host and port, once it serves.
+fn serve(folder: &Path) -> (Process, String) {
     let mut command = console();
-    command.arg("--config").arg(folder.path().join("console.toml"));
+    command.arg("--config").arg(folder.join("console.toml"));
     command.env("CELOSIA_PARENT_PIPE", "stdin").stdin(Stdio::piped()).stdout(Stdio::piped());
     let mut process = Process(command.spawn().unwrap());
     let mut ready = String::new();
@@ -102,12 +113,123 @@ async fn it_says_when_it_serves_lets_its_operator_in_and_stops_with_its_parent()
     let ready: serde_json::Value =
         serde_json::from_str(ready.strip_prefix("ready ").expect(&ready)).unwrap();
     assert_eq!(ready["identity"], "celosia://town/console/console");
-    let host = ready["url"].as_str().unwrap().trim_start_matches("http://").trim_end_matches('/');
-    let browser = Browser::new(host);
+    let url = ready["url"].as_str().unwrap();
+    (process, url.trim_start_matches("http://").trim_end_matches('/').to_owned())
+}
+
+#[tokio::test]
+async fn it_says_when_it_serves_lets_its_operator_in_and_stops_with_its_parent() {
+    let folder = configured();
+    let password = add_user(folder.path(), &["ana"], "").stdout;
+    let password = String::from_utf8(password).unwrap();
+    let (mut process, host) = serve(folder.path());
+    let browser = Browser::new(&host);
     assert_eq!(browser.get("/health").await.status, StatusCode::OK);
     let answer = browser.sign_in("ana", password.trim()).await;
     assert_eq!(answer.status, StatusCode::SEE_OTHER);
     assert_eq!(browser.get("/").await.status, StatusCode::OK);
     drop(process.0.stdin.take());
     assert!(process.0.wait().unwrap().success());
+}
+
+/// `None` when Mosquitto is not installed.
+fn mosquitto(folder: &Path, certificates: &Path, port: u16) -> Option<Process> {
+    let file = folder.join("mosquitto.conf");
+    let certificates = certificates.display();
+    let config = format!(
+        "listener {port} 127.0.0.1\ncafile {certificates}/roots.pem\n\
+         certfile {certificates}/chain.pem\nkeyfile {certificates}/key.pem\n\
+         require_certificate true\nuse_identity_as_username true\ntls_version tlsv1.3\n\
+         user root\npersistence false\n"
+    );
+    fs::write(&file, config).unwrap();
+    let found = ["mosquitto", "/usr/sbin/mosquitto"].into_iter().find_map(|program| {
+        let mut command = Command::new(program);
+        command.arg("-c").arg(&file).stdout(Stdio::null()).stderr(Stdio::null()).spawn().ok()
+    });
+    if found.is_none() {
+        println!("skipped: mosquitto is not installed, the console was not tried with a broker");
+    }
+    found.map(Process)
+}
+
+/// The next status of a process with this presence.
+async fn presence(inbox: &mut mpsc::Receiver<Message>, presence: Presence) -> DeviceStatus {
+    let waited = tokio::time::timeout(Duration::from_secs(30), async {
+        loop {
+            let message = inbox.recv().await.unwrap();
+            let status: DeviceStatus = serde_json::from_slice(&message.payload).unwrap();
+            if status.presence == presence {
+                return status;
+            }
+        }
+    });
+    waited.await.unwrap()
+}
+
+#[tokio::test]
+async fn it_hears_gateways_through_a_real_broker_and_its_broker_speaks_for_it_when_it_is_killed() {
+    let folder = configured();
+    let site = TestSite::new(folder.path(), "town");
+    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let Some(_broker) = mosquitto(folder.path(), &site.broker(), port) else { return };
+    let pki = site.enrol(Role::Console, "console");
+    let broker = format!("broker = {{ host = 'localhost', port = {port} }}\n[store]");
+    let config = CONFIG.replace("'pki'", &format!("'{}'", pki.display()));
+    fs::write(folder.path().join("console.toml"), config.replace("[store]", &broker)).unwrap();
+
+    let stop = Shutdown::default();
+    let identity = site.identity(Role::Edge, "gw-1");
+    let gateway = MqttConfig {
+        host: "localhost".into(),
+        port,
+        credentials: site.credentials(Role::Edge, "gw-1"),
+        client_id: identity.common_name(),
+        last_will: None,
+    };
+    let gateway = Bus::connect(gateway, &stop).unwrap();
+    let camera =
+        CameraStatus { state: CameraState::Paused, reason: None, ledger: Ledger::default() };
+    let status = DeviceStatus {
+        schema: SCHEMA,
+        identity: identity.clone(),
+        presence: Presence::Online,
+        at: None,
+        software: "0.1.0".into(),
+        cameras: BTreeMap::from([("door".parse().unwrap(), camera)]),
+        counters: BTreeMap::new(),
+    };
+    gateway.publish_retained(&topic::status(&identity), &status).unwrap();
+    let own = topic::status(&site.identity(Role::Console, "console"));
+    let mut said = gateway.subscribe(&own).unwrap();
+
+    let password = add_user(folder.path(), &["ana"], "").stdout;
+    let (mut process, host) = serve(folder.path());
+    drop(presence(&mut said, Presence::Online).await);
+    let browser = Browser::new(&host);
+    let signed_in = browser.sign_in("ana", String::from_utf8(password).unwrap().trim()).await;
+    assert_eq!(signed_in.status, StatusCode::SEE_OTHER);
+    // When it has said this, it has heard what was retained before.
+    while presence(&mut said, Presence::Online).await.counters.get("logins_total") != Some(&1) {}
+    let page = browser.get("/cameras/door").await.text();
+    assert!(page.contains("Paused") && page.contains("gw-1"), "{page}");
+
+    process.0.kill().unwrap();
+    drop(presence(&mut said, Presence::Offline).await);
+    stop.request();
+}
+
+#[test]
+fn a_certificate_of_another_name_is_refused() {
+    let folder = configured();
+    let site = TestSite::new(folder.path(), "town");
+    let pki = site.enrol(Role::Console, "other");
+    let broker = "broker = { host = 'localhost', port = 1 }\n[store]";
+    let config = CONFIG.replace("'pki'", &format!("'{}'", pki.display()));
+    let path = folder.path().join("console.toml");
+    fs::write(&path, config.replace("[store]", broker)).unwrap();
+    let output = console().arg("--config").arg(&path).output().unwrap();
+    assert_eq!(output.status.code(), Some(64));
+    let told = String::from_utf8(output.stderr).unwrap();
+    assert!(told.contains("console/other") && told.contains("console/console"), "{told}");
 }

@@ -1,0 +1,180 @@
+//! Owns the words that depend on a value: states, reasons, sentences with numbers in them.
+
+use std::time::Duration;
+
+use proto::{
+    control::{CameraState, Presence},
+    result::FaceLabel,
+    time::ClockSource,
+};
+use results::Event;
+
+use super::Texts;
+
+impl Texts {
+    /// What is said of a face.
+    #[must_use]
+    pub const fn of_label(&self, label: FaceLabel) -> &'static str {
+        match label {
+            FaceLabel::Mask => self.mask,
+            FaceLabel::NoMask => self.no_mask,
+            FaceLabel::Incorrect => self.incorrect,
+            FaceLabel::Uncertain => self.uncertain,
+            FaceLabel::NotAFace => self.not_a_face,
+        }
+    }
+
+    /// What a camera does.
+    #[must_use]
+    pub const fn of_camera(&self, state: CameraState) -> &'static str {
+        match state {
+            CameraState::Recording => "Recording",
+            CameraState::Paused => "Paused",
+            CameraState::Reconnecting => "Reconnecting",
+            CameraState::Finished => "Finished",
+            CameraState::Failed => "Failed",
+        }
+    }
+
+    /// Whether a process is there.
+    #[must_use]
+    pub const fn of_presence(&self, presence: Presence) -> &'static str {
+        match presence {
+            Presence::Online => "online",
+            Presence::Offline => "offline",
+        }
+    }
+
+    /// The state of a camera of which nothing is heard.
+    #[must_use]
+    pub const fn not_heard(&self) -> &'static str {
+        "Not heard"
+    }
+
+    /// The state of a camera whose gateway is offline.
+    #[must_use]
+    pub const fn gateway_offline(&self) -> &'static str {
+        "Gateway offline"
+    }
+
+    /// What happened.
+    #[must_use]
+    pub const fn of_event(&self, event: Event) -> &'static str {
+        match event {
+            Event::Login => "Signed in",
+            Event::WrongPassword => "Wrong name or password",
+            Event::Throttled => "Refused for a while",
+            Event::Logout => "Signed out",
+            Event::UserCreated => "User made",
+            Event::PasswordChanged => "Password changed",
+        }
+    }
+
+    /// Where a time comes from and how far it can be trusted.
+    #[must_use]
+    pub fn of_clock(&self, source: ClockSource, uncertainty_ms: Option<u32>) -> String {
+        let source = match source {
+            ClockSource::Rtcp => "camera's sender reports",
+            ClockSource::System => "gateway's clock",
+            ClockSource::File => "the file, or as stated",
+            ClockSource::Unknown => "nobody knows: times count from 1970",
+        };
+        match uncertainty_ms {
+            Some(ms) => format!("± {} s ({source})", f64::from(ms) / 1000.0),
+            None => format!("uncertainty unknown ({source})"),
+        }
+    }
+
+    /// How long ago.
+    #[must_use]
+    pub fn ago(&self, age: Duration) -> String {
+        let seconds = age.as_secs();
+        match seconds {
+            0..=1 => "now".to_owned(),
+            2..=119 => format!("{seconds} s ago"),
+            120..=7_199 => format!("{} min ago", seconds / 60),
+            7_200..=172_799 => format!("{} h ago", seconds / 3_600),
+            _ => format!("{} days ago", seconds / 86_400),
+        }
+    }
+
+    /// Until when logins are refused.
+    #[must_use]
+    pub fn throttled(&self, wait: Duration) -> String {
+        let minutes = wait.as_secs().div_ceil(60).max(1);
+        let unit = if minutes == 1 { "minute" } else { "minutes" };
+        format!("Too many attempts. Please wait {minutes} {unit}.")
+    }
+
+    /// Of how many faces.
+    #[must_use]
+    pub fn of_faces(&self, n: &str) -> String {
+        format!("of {n} faces")
+    }
+
+    /// How often the function was asked again.
+    #[must_use]
+    pub fn tries(&self, n: u64) -> String {
+        match n {
+            0 => "first try".to_owned(),
+            1 => "asked again once".to_owned(),
+            n => format!("asked again {n} times"),
+        }
+    }
+
+    /// What a picture shows, for those who do not see it.
+    #[must_use]
+    pub fn picture_of(&self, camera: &str, time: &str, counts: Option<[u64; 4]>) -> String {
+        match counts {
+            None => {
+                format!("Redacted picture of camera {camera}, {time} UTC, without a result yet")
+            }
+            Some([mask, no_mask, incorrect, uncertain]) => format!(
+                "Redacted picture of camera {camera}, {time} UTC: {mask} with mask, {no_mask} \
+                 without, {incorrect} worn incorrectly, {uncertain} uncertain"
+            ),
+        }
+    }
+
+    /// The noise of a redaction.
+    #[must_use]
+    pub fn noise_of(&self, scale: u8, epoch: u64) -> String {
+        format!("scale {scale} grey levels, key epoch {epoch}")
+    }
+
+    /// The regions of a frame.
+    #[must_use]
+    pub fn regions_of(&self, regions: u64, grids: u64) -> String {
+        format!("{regions}, of which {grids} with cells that can be read")
+    }
+
+    /// What the ledger counts.
+    #[must_use]
+    pub fn one_slot_each(&self, seconds: &str) -> String {
+        format!("One slot each {seconds} s.")
+    }
+
+    /// How many faces more than fit.
+    #[must_use]
+    pub fn oldest_waits(&self, age: &str) -> String {
+        format!("The longest waiting since {age}.")
+    }
+
+    /// The word of a reason for which a slot gave no frame.
+    #[must_use]
+    pub fn of_reason(&self, word: &str) -> String {
+        match word {
+            "detector" => "the face detector failed".to_owned(),
+            "auditor" => "the auditor failed".to_owned(),
+            "residual" => "the audit still found a face".to_owned(),
+            "too_many_faces" => "more faces than a frame may hold".to_owned(),
+            "encoding" => "drawing, encoding or sealing failed".to_owned(),
+            "picture" => "the picture could not be decoded".to_owned(),
+            "not_video" => "the clip is no video".to_owned(),
+            "truncated" => "the clip ends early".to_owned(),
+            "picture_too_large" => "pictures over the limit".to_owned(),
+            "undecodable" => "no picture could be decoded".to_owned(),
+            other => other.replace('_', " "),
+        }
+    }
+}
