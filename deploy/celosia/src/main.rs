@@ -94,10 +94,18 @@ struct Service {
     check: bool,
 }
 
-fn main() -> anyhow::Result<ExitCode> {
+fn main() -> ExitCode {
     let arguments = Arguments::parse();
     base::telemetry::init();
-    match arguments.command {
+    run(arguments.command).unwrap_or_else(|error| {
+        // One line: who runs this is no developer, and a backtrace hides what to do.
+        eprintln!("celosia: {error:#}");
+        ExitCode::from(base::exit::FAILED)
+    })
+}
+
+fn run(command: Command) -> anyhow::Result<ExitCode> {
+    match command {
         Command::Fetch(options) => fetch::run(&options),
         Command::Up(options) => served(async |shutdown| {
             up::run(&options, &shutdown).await?;

@@ -8,7 +8,7 @@ use std::{
 
 use base::{Clock, Shutdown, SystemClock};
 use proto::UtcTime;
-use results::{FrameFilter, Order};
+use results::{CameraTotals, FrameFilter, Order};
 
 use crate::{
     demo::{self, DemoError},
@@ -75,7 +75,6 @@ pub enum UpError {
 /// When it cannot be started, or a process is given up. Everything is stopped then.
 pub async fn run(options: &Options, shutdown: &Shutdown) -> Result<(), UpError> {
     let camera = camera(options)?;
-    let name = camera.id.clone();
     let started = Running::start(
         &options.state,
         &options.common,
@@ -99,7 +98,7 @@ pub async fn run(options: &Options, shutdown: &Shutdown) -> Result<(), UpError> 
         biased;
         () = shutdown.requested() => Ok(()),
         failure = running.supervisor.failed() => Err(RunError::from(failure).into()),
-        () = rounds(&running, name.as_str(), shutdown) => Ok(()),
+        () = rounds(&running, shutdown) => Ok(()),
     };
     say("stopping: what is captured is kept");
     running.stop().await;
@@ -154,23 +153,35 @@ fn greet(options: &Options, running: &Running, new: bool) {
 }
 
 /// Says now and then what came in, for whoever looks at the terminal.
-async fn rounds(running: &Running, camera: &str, shutdown: &Shutdown) {
+async fn rounds(running: &Running, shutdown: &Shutdown) {
     while shutdown.sleep(ROUND).await {
-        let newest = FrameFilter { order: Order::Newest, ..FrameFilter::default() };
-        match running.results.frames(&newest, 1).await {
-            Ok(frames) => match frames.first() {
-                Some(frame) => say(&match frame.result() {
-                    Some(r) => format!(
-                        "{camera} {}: {} with mask, {} without, {} incorrect, {} uncertain",
-                        frame.captured_at, r.mask, r.no_mask, r.incorrect, r.uncertain
-                    ),
-                    None => format!("{camera} {}: waits for its result", frame.captured_at),
-                }),
-                None => say("no frame yet"),
-            },
+        match line(running).await {
+            Ok(line) => say(&line),
             Err(error) => tracing::warn!(%error, "the results cannot be looked at"),
         }
     }
+}
+
+/// The sums of all cameras, and the newest result.
+async fn line(running: &Running) -> Result<String, results::ResultsError> {
+    let cameras = running.results.cameras().await?;
+    let sum = |what: fn(&CameraTotals) -> u64| cameras.iter().map(what).sum::<u64>();
+    let mut line = format!(
+        "{} frames, {} withheld, {} undecodable, {} wait for their result",
+        sum(|c| c.counts.frames),
+        sum(|c| c.withheld),
+        sum(|c| c.undecodable),
+        sum(|c| c.awaiting)
+    );
+    let newest = FrameFilter { order: Order::Newest, ..FrameFilter::default() };
+    let newest = running.results.frames(&newest, 1).await?;
+    if let Some((frame, result)) = newest.first().and_then(|f| f.result().map(|r| (f, r))) {
+        line.push_str(&format!(
+            "; at {}: {} with mask, {} without, {} incorrect, {} uncertain",
+            frame.captured_at, result.mask, result.no_mask, result.incorrect, result.uncertain
+        ));
+    }
+    Ok(line)
 }
 
 #[expect(clippy::print_stdout, reason = "what the person at the terminal asked for")]
