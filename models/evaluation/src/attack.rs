@@ -43,6 +43,14 @@ impl Method {
         Self::Embedding(1e-1),
     ];
 
+    /// Clear faces have many features: what is worth its time there.
+    const WIDE: [Self; 3] =
+        [Self::Discriminant(0.1), Self::Discriminant(0.3), Self::Logistic(1e-2)];
+
+    fn all(width: usize) -> &'static [Self] {
+        if width > WIDE_FROM { &Self::WIDE } else { &Self::ALL }
+    }
+
     pub(crate) const fn name(self) -> &'static str {
         match self {
             Self::Discriminant(_) => "linear discriminant",
@@ -59,6 +67,8 @@ pub(crate) struct Choice {
     pub source: usize,
 }
 
+/// Features from which on only [`Method::WIDE`] is tried: more than any grid that could be a policy has.
+const WIDE_FROM: usize = 250;
 /// Inner folds that choose.
 const INNER: usize = 3;
 /// Of the looks that are learned from, every n-th serves to choose: choosing is most of the work.
@@ -123,8 +133,9 @@ impl Target<'_> {
     fn ranked(&self, kind: usize, learning: &[usize]) -> Vec<Choice> {
         let inner = self.inner(learning);
         let mut scored: Vec<(f64, Choice)> = Vec::new();
-        for source in 0..self.sources.len() {
-            for method in Method::ALL {
+        for (source, seen) in self.sources.iter().enumerate() {
+            let width = seen.iter().find_map(|seen| seen.probed.get(kind)).map_or(0, Vec::len);
+            for method in Method::all(width).iter().copied() {
                 let choice = Choice { method, source };
                 let mut hits = 0.0;
                 for held in 0..INNER {
@@ -226,7 +237,8 @@ impl Target<'_> {
             Method::Embedding(penalty) => {
                 let embedding = |photo: &usize| self.subjects.get(*photo).map(|s| &s.embedding);
                 let width = photos.iter().find_map(embedding).map_or(0, Vec::len);
-                if width == 0 {
+                // Where nothing is seen, persons in the middle of the gallery would come first each time.
+                if width == 0 || standard.is_flat() {
                     return None;
                 }
                 let values = photos.iter().filter_map(embedding).flatten();

@@ -71,7 +71,7 @@ struct Row<'a> {
     side: f32,
     /// The face as it is, with the plain jitter.
     plain: bool,
-    /// The mask, or its absence, was drawn.
+    /// The mask was drawn.
     drawn: bool,
     w: u32,
     h: u32,
@@ -192,21 +192,12 @@ impl Export<'_> {
                 _ => annotated.clone(),
             };
             self.look((stem, group, number, face.class as u8, side), crop, false, false)?;
-            // Twins of the same face in other classes.
-            let twins = match face.class {
-                Class::NoMask => [Class::Mask, Class::Incorrect],
-                Class::Mask => [Class::NoMask, Class::Incorrect],
-                Class::Incorrect => continue,
-            };
-            let [twin, other] = twins;
-            let class = if draw % 2 == 0 { twin } else { other };
-            let drawn = match face.class {
-                Class::NoMask => masks::laid(annotated.clone(), class, &mut self.random),
-                Class::Mask | Class::Incorrect => {
-                    masks::bared(annotated.clone(), class, &mut self.random)
-                }
-            };
-            self.look((stem, group, number, class as u8, side), drawn, false, true)?;
+            if face.class == Class::NoMask {
+                // The same face with a mask: worn right each third time, else wrong.
+                let class = if draw % 3 == 0 { Class::Mask } else { Class::Incorrect };
+                let drawn = masks::laid(annotated.clone(), class, &mut self.random);
+                self.look((stem, group, number, class as u8, side), drawn, false, true)?;
+            }
         }
         Ok(())
     }

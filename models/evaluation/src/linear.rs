@@ -32,6 +32,9 @@ impl Samples {
     }
 }
 
+/// Features that vary by less than one over this do not vary.
+const SCALE_MAX: f64 = 1e6;
+
 /// Features of mean 0 and spread 1 over the samples that it was made from.
 pub(crate) struct Standard {
     mean: RowDVector<f64>,
@@ -42,7 +45,12 @@ impl Standard {
     pub(crate) fn of(features: &DMatrix<f64>) -> Self {
         let mean = features.row_mean();
         let variance = features.row_variance();
-        Self { mean, scale: variance.map(|v| 1.0 / v.sqrt().max(1e-6)) }
+        Self { mean, scale: variance.map(|v| (1.0 / v.sqrt()).min(SCALE_MAX)) }
+    }
+
+    /// Whether nothing varies at all: there is nothing to learn from.
+    pub(crate) fn is_flat(&self) -> bool {
+        self.scale.iter().all(|scale| *scale >= SCALE_MAX)
     }
 
     pub(crate) fn apply(&self, features: &DMatrix<f64>) -> DMatrix<f64> {

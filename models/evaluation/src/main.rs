@@ -9,6 +9,7 @@ mod augment;
 mod cells;
 mod choice;
 mod coverage;
+mod curve;
 mod end_to_end;
 mod identity;
 mod linear;
@@ -62,6 +63,8 @@ enum Command {
     Reidentify(reidentify::Options),
     /// What an attacker gains who rebuilds a still face from many frames of it.
     Reverse(reverse::Options),
+    /// The curve of utility against identity over policies, and the rule that chooses the default.
+    Curve(curve::Options),
     /// The cells of every annotated face, one JSON object a line.
     Cells(cells::Options),
 }
@@ -87,6 +90,7 @@ fn main() -> anyhow::Result<()> {
             let Detectors { mut detector, mut auditor } = Detectors::open(&runtime, &assets)?;
             audit::run(&options, &mut detector, &mut auditor)
         }
+        Command::Curve(options) => curve::run(&options),
         Command::Reidentify(options) => {
             let runtime = runtime()?;
             let Detectors { mut detector, .. } = Detectors::open(&runtime, &assets)?;

@@ -40,7 +40,7 @@ pub(crate) struct Options {
 /// Names of the numbers of looks in reports.
 const NAMES: [&str; 5] = ["1", "4", "16", "across 4", "across 16"];
 /// The clear face as cells without noise: finer ones tell people apart no better.
-const CLEAR_GRID: (u8, u8) = (12, 12);
+const CLEAR_GRID: (u8, u8) = (10, 10);
 /// Looks that are learned from where no noise makes them differ.
 const CLEAR_LEARNED: usize = 3;
 
@@ -64,7 +64,7 @@ pub(crate) struct Report {
     /// One cell a face, no noise.
     colour_floor: f64,
     colour_floor_interval: [f64; 2],
-    /// The same attackers on clear faces: a recogniser's embedding, or 12x12 cells without noise.
+    /// The same attackers on clear faces: a recogniser's embedding, or 10x10 cells without noise.
     clear: f64,
     clear_interval: [f64; 2],
     /// 95% of `observations.16`, bootstrap as `bootstrap` says.
