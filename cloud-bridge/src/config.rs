@@ -6,27 +6,12 @@ use std::{
     time::Duration,
 };
 
-use base::duration::Span;
+use base::{config::ConfigError, duration::Span};
+use link::mqtt::BrokerAddress;
 use proto::{DeviceName, Identity, Role, SiteId, limits::OUTBOX_BYTES_DEFAULT};
 use serde::Deserialize;
 
 use crate::{collector::Pace, committer::ReceiptAfter, overdue::Patience};
-
-/// A configuration file that cannot be used.
-#[derive(Debug, thiserror::Error)]
-pub enum ConfigError {
-    /// Not readable, or not of the right form.
-    #[error(transparent)]
-    File(#[from] base::config::ConfigError),
-    /// Values that do not go together; all of them.
-    #[error("configuration {path}: {}", problems.join("; "))]
-    Values {
-        /// The file.
-        path: PathBuf,
-        /// One line for each problem.
-        problems: Vec<String>,
-    },
-}
 
 /// The file as written.
 #[derive(Debug, Deserialize)]
@@ -44,7 +29,7 @@ struct File {
     receipt_key: PathBuf,
     #[serde(default = "receipt_after_default")]
     receipt_after: ReceiptAfterEntry,
-    broker: Option<Broker>,
+    broker: Option<BrokerAddress>,
     store: store::Settings,
     #[serde(default)]
     function: FunctionEntry,
@@ -65,16 +50,6 @@ enum ReceiptAfterEntry {
 #[serde(rename_all = "lowercase")]
 enum InferenceEntry {
     Lambda,
-}
-
-/// Where the MQTT broker is.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Broker {
-    /// Host name or address, as in its certificate.
-    pub host: String,
-    /// TCP port, TLS.
-    pub port: u16,
 }
 
 #[derive(Debug, Deserialize)]
@@ -146,7 +121,7 @@ pub struct Config {
     /// When a receipt may be given.
     pub receipt_after: ReceiptAfter,
     /// MQTT, where there is a broker.
-    pub broker: Option<Broker>,
+    pub broker: Option<BrokerAddress>,
     /// The object store.
     pub store: store::Settings,
     /// Base URL of a Lambda API that is not Amazon's.

@@ -60,16 +60,9 @@ Keys of store and function come from the standard AWS environment, such as AWS_S
 Exit codes: 0 done, 1 it failed, 64 the configuration is wrong.";
 
 fn main() -> ExitCode {
-    let arguments = match Arguments::try_parse() {
+    let arguments: Arguments = match base::cli::arguments() {
         Ok(arguments) => arguments,
-        Err(error) if error.use_stderr() => {
-            drop(error.print());
-            return ExitCode::from(base::exit::CONFIG);
-        }
-        Err(error) => {
-            drop(error.print());
-            return ExitCode::SUCCESS;
-        }
+        Err(code) => return code,
     };
     base::telemetry::init();
     let config = match Config::load(&arguments.config) {

@@ -56,16 +56,6 @@ pub enum StartError {
     /// Its certificate.
     #[error(transparent)]
     Credentials(#[from] link::tls::TlsError),
-    /// Its certificate says another name than its configuration.
-    #[error(
-        "certificate is for {certificate}, configuration is for {configured}: use the right one"
-    )]
-    Identity {
-        /// In the certificate.
-        certificate: String,
-        /// In the configuration.
-        configured: String,
-    },
     /// Its outbox.
     #[error(transparent)]
     Outbox(#[from] OutboxError),
@@ -83,7 +73,7 @@ pub enum StartError {
 impl Faulty for StartError {
     fn fault(&self) -> Fault {
         match self {
-            Self::Key { .. } | Self::Identity { .. } => Fault::Misuse,
+            Self::Key { .. } => Fault::Misuse,
             Self::Credentials(error) => error.fault(),
             Self::Outbox(error) => error.fault(),
             Self::Results(error) => error.fault(),
@@ -104,13 +94,7 @@ struct Keys {
 /// # Errors
 /// When it cannot start. Nothing has been committed then.
 pub async fn run(config: Config, shutdown: Shutdown) -> Result<(), StartError> {
-    let credentials = Credentials::load(&config.credentials)?;
-    if *credentials.identity() != config.identity {
-        return Err(StartError::Identity {
-            certificate: credentials.identity().to_string(),
-            configured: config.identity.to_string(),
-        });
-    }
+    let credentials = Credentials::load_as(&config.credentials, &config.identity)?;
     let keys = Keys {
         seal_root: read_key(&config.seal_root, "the site's public seal root", |t| {
             t.trim().parse()

@@ -6,28 +6,13 @@ use std::{
     time::Duration,
 };
 
-use base::duration::Span;
+use base::{config::ConfigError, duration::Span};
 use capture::{CaptureSource, Pace, Pattern};
+use link::mqtt::BrokerAddress;
 use proto::{CameraId, DeviceName, Identity, Role, SiteId, UtcTime, limits::SLOTS_MAX};
 use serde::Deserialize;
 
 use crate::schedule::Schedule;
-
-/// A configuration file that cannot be used.
-#[derive(Debug, thiserror::Error)]
-pub enum ConfigError {
-    /// Not readable, or not of the right form.
-    #[error(transparent)]
-    File(#[from] base::config::ConfigError),
-    /// Values that do not go together; all of them.
-    #[error("configuration {path}: {}", problems.join("; "))]
-    Values {
-        /// The file.
-        path: PathBuf,
-        /// One line for each problem.
-        problems: Vec<String>,
-    },
-}
 
 /// The file as written.
 #[derive(Debug, Deserialize)]
@@ -45,21 +30,11 @@ struct File {
     device_key: PathBuf,
     #[serde(default)]
     fogs: Vec<String>,
-    broker: Option<Broker>,
+    broker: Option<BrokerAddress>,
     #[serde(default)]
     exit_when_done: bool,
     #[serde(rename = "camera")]
     cameras: Vec<CameraEntry>,
-}
-
-/// Where the MQTT broker is.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Broker {
-    /// Host name or address, as in its certificate.
-    pub host: String,
-    /// TCP port, TLS.
-    pub port: u16,
 }
 
 #[derive(Debug, Deserialize)]
@@ -139,7 +114,7 @@ pub struct Config {
     /// Fog nodes, `host:port`; added to those that announce themselves over MQTT.
     pub fogs: Vec<String>,
     /// MQTT, where there is a broker.
-    pub broker: Option<Broker>,
+    pub broker: Option<BrokerAddress>,
     /// End when all cameras have finished and every clip has its receipt.
     pub exit_when_done: bool,
     /// The cameras.

@@ -56,16 +56,9 @@ A configuration:
 Exit codes: 0 done, 1 something is missing or failed, 64 the configuration is wrong.";
 
 fn main() -> ExitCode {
-    let arguments = match Arguments::try_parse() {
+    let arguments: Arguments = match base::cli::arguments() {
         Ok(arguments) => arguments,
-        Err(error) if error.use_stderr() => {
-            drop(error.print());
-            return ExitCode::from(base::exit::CONFIG);
-        }
-        Err(error) => {
-            drop(error.print());
-            return ExitCode::SUCCESS;
-        }
+        Err(code) => return code,
     };
     base::telemetry::init();
     let config = match Config::load(&arguments.config) {
@@ -91,7 +84,6 @@ fn main() -> ExitCode {
                     error,
                     StartError::ReceiptKey { .. }
                         | StartError::Credentials(_)
-                        | StartError::Identity { .. }
                         | StartError::DeviceKey(_)
                 )
             });

@@ -62,16 +62,6 @@ pub enum StartError {
     /// Its certificate.
     #[error(transparent)]
     Credentials(#[from] link::tls::TlsError),
-    /// Its certificate says another name than its configuration.
-    #[error(
-        "certificate is for {certificate}, configuration is for {configured}: use the right one"
-    )]
-    Identity {
-        /// In the certificate.
-        certificate: String,
-        /// In the configuration.
-        configured: String,
-    },
     /// Its device key.
     #[error(transparent)]
     DeviceKey(#[from] DeviceKeyError),
@@ -103,13 +93,7 @@ type Plans = BTreeMap<CameraId, (watch::Sender<Plan>, Target)>;
 /// # Errors
 /// When it cannot start. Nothing has been captured then.
 pub async fn run(config: Config, shutdown: Shutdown) -> Result<End, StartError> {
-    let credentials = link::Credentials::load(&config.credentials)?;
-    if *credentials.identity() != config.identity {
-        return Err(StartError::Identity {
-            certificate: credentials.identity().to_string(),
-            configured: config.identity.to_string(),
-        });
-    }
+    let credentials = link::Credentials::load_as(&config.credentials, &config.identity)?;
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::default());
     let keeper = open_keeper(&config, &*clock)?;
     let gateway = Gateway::new(config.identity.clone(), clock, keeper);

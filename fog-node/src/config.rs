@@ -7,28 +7,13 @@ use std::{
     time::Duration,
 };
 
-use base::duration::Span;
+use base::{config::ConfigError, duration::Span};
+use link::mqtt::BrokerAddress;
 use privacy::Policy;
 use proto::{CameraId, DeviceName, Identity, Role, SiteId};
 use serde::Deserialize;
 
 use crate::{offer::Gateways, worker};
-
-/// A configuration file that cannot be used.
-#[derive(Debug, thiserror::Error)]
-pub enum ConfigError {
-    /// Not readable, or not of the right form.
-    #[error(transparent)]
-    File(#[from] base::config::ConfigError),
-    /// Values that do not go together; all of them.
-    #[error("configuration {path}: {}", problems.join("; "))]
-    Values {
-        /// The file.
-        path: PathBuf,
-        /// One line for each problem.
-        problems: Vec<String>,
-    },
-}
 
 /// The file as written.
 #[derive(Debug, Deserialize)]
@@ -40,7 +25,7 @@ struct File {
     listen: SocketAddr,
     advertise: Option<String>,
     bridge: String,
-    broker: Option<Broker>,
+    broker: Option<BrokerAddress>,
     workers: Option<usize>,
     assets: PathBuf,
     #[serde(default = "policy_default")]
@@ -52,16 +37,6 @@ struct File {
     #[serde(default)]
     allow_swap: bool,
     gateways: BTreeMap<DeviceName, Vec<CameraId>>,
-}
-
-/// Where the MQTT broker is.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Broker {
-    /// Host name or address, as in its certificate.
-    pub host: String,
-    /// TCP port, TLS.
-    pub port: u16,
 }
 
 fn policy_default() -> String {
@@ -93,7 +68,7 @@ pub struct Config {
     /// The bridge, `host:port`.
     pub bridge: String,
     /// MQTT, where there is a broker.
-    pub broker: Option<Broker>,
+    pub broker: Option<BrokerAddress>,
     /// Worker processes.
     pub workers: usize,
     /// What each worker needs.

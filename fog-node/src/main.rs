@@ -73,13 +73,9 @@ A configuration:
 Exit codes: 0 done, 1 failed, 64 the configuration is wrong.";
 
 fn main() -> ExitCode {
-    let arguments = match Arguments::try_parse() {
+    let arguments: Arguments = match base::cli::arguments() {
         Ok(arguments) => arguments,
-        Err(error) => {
-            drop(error.print());
-            let code = if error.use_stderr() { CONFIG } else { 0 };
-            return ExitCode::from(code);
-        }
+        Err(code) => return code,
     };
     base::telemetry::init();
     let done = match arguments.command {

@@ -41,16 +41,6 @@ pub enum StartError {
     /// Its certificate.
     #[error(transparent)]
     Credentials(#[from] link::tls::TlsError),
-    /// Its certificate says another name than its configuration.
-    #[error(
-        "certificate is for {certificate}, configuration is for {configured}: use the right one"
-    )]
-    Identity {
-        /// In the certificate.
-        certificate: String,
-        /// In the configuration.
-        configured: String,
-    },
     /// Clips in memory may be swapped out.
     #[error("memory may be swapped out, and raw video with it: {}", swap::REMEDY)]
     Swap,
@@ -74,7 +64,7 @@ impl StartError {
     pub fn is_misuse(&self) -> bool {
         let wrong = Some(i32::from(base::exit::CONFIG));
         match self {
-            Self::Credentials(_) | Self::Identity { .. } | Self::Swap => true,
+            Self::Credentials(_) | Self::Swap => true,
             Self::Worker(WorkerError::Crashed { code, .. }) => *code == wrong,
             Self::Worker(WorkerError::Start(_) | WorkerError::Deadline(_)) => false,
             Self::Thread(_) | Self::Listen(_) | Self::Bus(_) => false,
@@ -118,13 +108,7 @@ pub async fn run_over(
     bus: Option<(Bus, Shutdown)>,
     shutdown: Shutdown,
 ) -> Result<(), StartError> {
-    let credentials = link::Credentials::load(&config.credentials)?;
-    if *credentials.identity() != config.identity {
-        return Err(StartError::Identity {
-            certificate: credentials.identity().to_string(),
-            configured: config.identity.to_string(),
-        });
-    }
+    let credentials = link::Credentials::load_as(&config.credentials, &config.identity)?;
     // The parent holds whole clips; each worker looks for itself too.
     if !config.worker.allow_swap && swap::is_available().unwrap_or(true) {
         return Err(StartError::Swap);

@@ -5,24 +5,10 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use base::config::ConfigError;
+use link::mqtt::BrokerAddress;
 use proto::{DeviceName, Identity, Role, SiteId};
 use serde::Deserialize;
-
-/// A configuration file that cannot be used.
-#[derive(Debug, thiserror::Error)]
-pub enum ConfigError {
-    /// Not readable, or not of the right form.
-    #[error(transparent)]
-    File(#[from] base::config::ConfigError),
-    /// Values that do not go together; all of them.
-    #[error("configuration {path}: {}", problems.join("; "))]
-    Values {
-        /// The file.
-        path: PathBuf,
-        /// One line for each problem.
-        problems: Vec<String>,
-    },
-}
 
 /// The file as written.
 #[derive(Debug, Deserialize)]
@@ -35,19 +21,9 @@ struct File {
     listen: SocketAddr,
     public_url: Option<String>,
     database: String,
-    broker: Option<Broker>,
+    broker: Option<BrokerAddress>,
     seal_root: PathBuf,
     store: store::Settings,
-}
-
-/// Where the MQTT broker is.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Broker {
-    /// Host name or address, as in its certificate.
-    pub host: String,
-    /// TCP port, TLS.
-    pub port: u16,
 }
 
 /// Loopback: passwords travel in the clear up to whatever adds TLS.
@@ -69,7 +45,7 @@ pub struct Config {
     /// The results database, with a file counted from the folder of the configuration.
     pub database: String,
     /// MQTT, where there is a broker.
-    pub broker: Option<Broker>,
+    pub broker: Option<BrokerAddress>,
     /// File with the site's public seal root.
     pub seal_root: PathBuf,
     /// The object store.

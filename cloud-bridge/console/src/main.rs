@@ -69,16 +69,9 @@ Example of console.toml (relative paths count from its folder):
 Exit codes: 0 done, 1 something is missing or failed, 64 the configuration is wrong.";
 
 fn main() -> ExitCode {
-    let arguments = match Arguments::try_parse() {
+    let arguments: Arguments = match base::cli::arguments() {
         Ok(arguments) => arguments,
-        Err(error) if error.use_stderr() => {
-            drop(error.print());
-            return ExitCode::from(base::exit::CONFIG);
-        }
-        Err(error) => {
-            drop(error.print());
-            return ExitCode::SUCCESS;
-        }
+        Err(code) => return code,
     };
     base::telemetry::init();
     let done = match arguments {
@@ -99,12 +92,7 @@ fn main() -> ExitCode {
         Ok(Err(error)) => {
             tracing::error!(error = format!("{error:#}"), "ended");
             let wrong_set_up = error.downcast_ref::<StartError>().is_some_and(|error| {
-                matches!(
-                    error,
-                    StartError::SealRoot { .. }
-                        | StartError::Credentials(_)
-                        | StartError::Identity { .. }
-                )
+                matches!(error, StartError::SealRoot { .. } | StartError::Credentials(_))
             });
             let code = if wrong_set_up { base::exit::CONFIG } else { base::exit::FAILED };
             ExitCode::from(code)

@@ -46,16 +46,6 @@ pub enum StartError {
     /// Its certificate.
     #[error(transparent)]
     Credentials(#[from] link::tls::TlsError),
-    /// Its certificate says another name than its configuration.
-    #[error(
-        "certificate is for {certificate}, configuration is for {configured}: use the right one"
-    )]
-    Identity {
-        /// In the certificate.
-        certificate: String,
-        /// In the configuration.
-        configured: String,
-    },
     /// The results database.
     #[error(transparent)]
     Results(#[from] results::ResultsError),
@@ -129,13 +119,7 @@ pub async fn run(config: Config, shutdown: Shutdown) -> Result<(), StartError> {
 
 fn connect(config: &Config, shutdown: &Shutdown) -> Result<Option<Bus>, StartError> {
     let Some(broker) = &config.broker else { return Ok(None) };
-    let credentials = link::Credentials::load(&config.credentials)?;
-    if *credentials.identity() != config.identity {
-        return Err(StartError::Identity {
-            certificate: credentials.identity().to_string(),
-            configured: config.identity.to_string(),
-        });
-    }
+    let credentials = link::Credentials::load_as(&config.credentials, &config.identity)?;
     let mqtt = MqttConfig {
         host: broker.host.clone(),
         port: broker.port,

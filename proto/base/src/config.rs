@@ -24,6 +24,14 @@ pub enum ConfigError {
         /// What the parser says.
         message: String,
     },
+    /// Values that do not go together; all of them, since a person mends them in one go.
+    #[error("configuration {path}: {}", problems.join("; "))]
+    Values {
+        /// The file.
+        path: PathBuf,
+        /// One line for each problem, with its key.
+        problems: Vec<String>,
+    },
 }
 
 /// Reads a configuration. `T` denies unknown fields.

@@ -1,6 +1,7 @@
 //! What every service needs and nothing about video: clock, shutdown, faults and retry,
-//! configuration, durable files, counters, telemetry, the ready line.
+//! command line, configuration, durable files, counters, telemetry, the ready line.
 
+pub mod cli;
 pub mod clock;
 pub mod config;
 pub mod counters;

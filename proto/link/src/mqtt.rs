@@ -16,7 +16,7 @@ use proto::limits::PAYLOAD_BYTES_MAX;
 use serde::Serialize;
 use tokio::sync::mpsc;
 
-pub use broker::MqttConfig;
+pub use broker::{BrokerAddress, MqttConfig};
 pub use memory::{Broken, MemoryBroker};
 
 /// Messages that wait in one inbox; one more is dropped and counted in the log. A person sends a few in a minute.

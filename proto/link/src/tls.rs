@@ -60,12 +60,25 @@ pub enum TlsError {
         /// Why.
         source: rustls::Error,
     },
+    /// They are another process's.
+    #[error(
+        "certificate is for {certificate}, configuration is for {configured}: use the right one"
+    )]
+    Identity {
+        /// In the certificate.
+        certificate: Identity,
+        /// In the configuration.
+        configured: Identity,
+    },
 }
 
 impl Faulty for TlsError {
     fn fault(&self) -> Fault {
         match self {
-            Self::Read { .. } | Self::Content { .. } | Self::Rejected { .. } => Fault::Misuse,
+            Self::Read { .. }
+            | Self::Content { .. }
+            | Self::Rejected { .. }
+            | Self::Identity { .. } => Fault::Misuse,
         }
     }
 }
@@ -155,6 +168,19 @@ impl std::fmt::Debug for Credentials {
 }
 
 impl Credentials {
+    /// Reads a folder that must be this process's.
+    ///
+    /// # Errors
+    /// As [`Self::load`]; and when the leaf names another process.
+    pub fn load_as(folder: &Path, configured: &Identity) -> Result<Self, TlsError> {
+        let credentials = Self::load(folder)?;
+        let certificate = credentials.identity();
+        if certificate == configured {
+            return Ok(credentials);
+        }
+        Err(TlsError::Identity { certificate: certificate.clone(), configured: configured.clone() })
+    }
+
     /// Reads `chain.pem` (leaf, then intermediates), `key.pem`, `roots.pem` and, if there, `revoked.txt`. Blocking, and
     /// short: small files.
     ///

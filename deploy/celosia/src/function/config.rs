@@ -7,23 +7,8 @@ use std::{
     time::Duration,
 };
 
+use base::config::ConfigError;
 use serde::Deserialize;
-
-/// A configuration file that cannot be used.
-#[derive(Debug, thiserror::Error)]
-pub enum ConfigError {
-    /// Not readable, or not of the right form.
-    #[error(transparent)]
-    File(#[from] base::config::ConfigError),
-    /// Values that do not go together; all of them.
-    #[error("configuration {path}: {}", problems.join("; "))]
-    Values {
-        /// The file.
-        path: PathBuf,
-        /// One line for each problem.
-        problems: Vec<String>,
-    },
-}
 
 /// The file as written.
 #[derive(Debug, Deserialize)]

@@ -17,7 +17,7 @@ use axum::serve::ListenerExt;
 use base::{Clock, Shutdown, SystemClock, counters::Counters};
 use tokio::{net::TcpListener, sync::watch};
 
-pub use self::config::{Config, ConfigError};
+pub use self::config::Config;
 use self::{invoke_api::Invocations, queue::Queue, runtime_api::Shared};
 
 /// Longest time from the request to stop to the end of what waits; the rest is dropped and counted.

@@ -6,6 +6,7 @@ use std::{
 };
 
 use axum::http::Uri;
+use base::config::ConfigError;
 use serde::Deserialize;
 
 use super::{
@@ -15,22 +16,6 @@ use super::{
 
 /// Fewest characters of a secret: what `openssl rand -hex 16` gives.
 const SECRET_CHARS_MIN: usize = 32;
-
-/// A configuration file that cannot be used.
-#[derive(Debug, thiserror::Error)]
-pub enum ConfigError {
-    /// Not readable, or not of the right form.
-    #[error(transparent)]
-    File(#[from] base::config::ConfigError),
-    /// Values that do not go together; all of them.
-    #[error("configuration {path}: {}", problems.join("; "))]
-    Values {
-        /// The file.
-        path: PathBuf,
-        /// One line for each problem.
-        problems: Vec<String>,
-    },
-}
 
 /// The file as written.
 #[derive(Debug, Deserialize)]

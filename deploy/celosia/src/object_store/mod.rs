@@ -26,7 +26,7 @@ use base::{Clock, Shutdown, SystemClock, counters::Counters};
 use s3s::service::{S3Service, S3ServiceBuilder};
 use tokio::net::TcpListener;
 
-pub use self::config::{Config, ConfigError};
+pub use self::config::Config;
 use self::{
     folder::{Folder, FolderError},
     notice::Notices,

@@ -41,6 +41,16 @@ const LAST_WORDS: Duration = Duration::from_secs(1);
 /// How often to look whether a service has said them.
 const LAST_WORDS_TICK: Duration = Duration::from_millis(50);
 
+/// Where the broker is, as configurations say it.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct BrokerAddress {
+    /// Host name or address, as in its certificate.
+    pub host: String,
+    /// TCP port, TLS.
+    pub port: u16,
+}
+
 /// How to reach the broker.
 #[derive(Debug, Clone)]
 pub struct MqttConfig {
