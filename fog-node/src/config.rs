@@ -9,7 +9,7 @@ use std::{
 
 use base::{config::ConfigError, duration::Span};
 use link::mqtt::BrokerAddress;
-use privacy::Policy;
+use privacy::{Policy, StaticRegions};
 use proto::{CameraId, DeviceName, Identity, Role, SiteId};
 use serde::Deserialize;
 
@@ -30,6 +30,7 @@ struct File {
     assets: PathBuf,
     #[serde(default = "policy_default")]
     policy: String,
+    static_regions: Option<PathBuf>,
     seal_key: PathBuf,
     grant: PathBuf,
     #[serde(default = "deadline_default")]
@@ -118,6 +119,10 @@ impl Config {
             problems.extend(twice);
             Gateways::default()
         });
+        let static_regions = file.static_regions.map(at);
+        if let Some(file) = &static_regions {
+            problems.extend(wrong_static_regions(file, &gateways));
+        }
         if !problems.is_empty() {
             return Err(ConfigError::Values { path: path.to_owned(), problems });
         }
@@ -132,6 +137,7 @@ impl Config {
             worker: worker::Options {
                 assets: at(file.assets),
                 policy: file.policy,
+                static_regions,
                 seal_key: at(file.seal_key),
                 grant: at(file.grant),
                 allow_swap: file.allow_swap,
@@ -139,6 +145,24 @@ impl Config {
             clip_deadline: file.clip_deadline.0,
             gateways,
         })
+    }
+}
+
+/// What is wrong with a file of static regions. One of a camera that nobody may offer is a slip of the pen that would
+/// leave a window open.
+fn wrong_static_regions(file: &Path, gateways: &Gateways) -> Vec<String> {
+    match base::config::load::<StaticRegions>(file) {
+        Err(error) => vec![format!("static_regions: {error}")],
+        Ok(regions) => {
+            let strangers = regions.cameras().filter(|camera| !gateways.know(camera));
+            let line = |camera: &CameraId| {
+                format!(
+                    "static_regions: camera {camera} of {} is not in [gateways]",
+                    file.display()
+                )
+            };
+            strangers.map(line).collect()
+        }
     }
 }
 
@@ -191,6 +215,31 @@ mod tests {
             "camera x stands at a and b",
         ] {
             assert!(error.contains(part), "{part:?} is not in: {error}");
+        }
+    }
+
+    #[test]
+    fn static_regions_are_read_at_the_start_and_each_slip_names_its_place() {
+        let folder = tempfile::tempdir().unwrap();
+        let (path, regions) = (folder.path().join("fog.toml"), folder.path().join("windows.toml"));
+        let key = "bridge = 'b:1'\nstatic_regions = 'windows.toml'\n";
+        std::fs::write(&path, format!("{HEAD}{key}[gateways]\ngw-1 = ['door']\n")).unwrap();
+        let load = |text: &str| {
+            std::fs::write(&regions, text).unwrap();
+            Config::load(&path)
+        };
+        let good = load("door = ['0,0 0.3,0 0.3,0.25', '0.9,0.9 1,0.9 1,1']\n").unwrap();
+        assert_eq!(good.worker.static_regions, Some(folder.path().join("windows.toml")));
+        for (text, expected) in [
+            (
+                "door = ['0,0 0.3,0 0.3,0.25', '0,0 1,1']",
+                "static region 2 of camera door: 2 corners",
+            ),
+            ("yard = ['0,0 0.3,0 0.3,0.25']", "camera yard of"),
+            ("door = '0,0 0.3,0 0.3,0.25'", "windows.toml"),
+        ] {
+            let error = load(text).unwrap_err().to_string();
+            assert!(error.contains(expected), "{expected:?} is not in: {error}");
         }
     }
 

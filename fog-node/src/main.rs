@@ -30,10 +30,18 @@ enum Command {
     /// The process that decodes and redacts: clips on standard input, envelopes on standard output. Started by its parent.
     Worker(worker::Options),
     /// Redacts one video file of at most 60 s and writes the sealed frames to a folder.
-    #[command(after_help = "Example:\n  fog-node redact street.mp4 --out frames --every 5s")]
+    #[command(after_help = "Examples:\n  fog-node redact street.mp4 --out frames --every 5s\n  \
+                      fog-node redact street.mp4 --out frames --static-region '0,0 0.3,0 0.3,0.25'")]
     Redact(redact::Options),
     /// Prints the redaction policies of this build with their digests as JSON: what a site's grant names.
-    Policies,
+    Policies(Policies),
+}
+
+#[derive(clap::Args)]
+struct Policies {
+    /// The policies together with what this file says is always filled.
+    #[arg(long, value_name = "FILE")]
+    static_regions: Option<PathBuf>,
 }
 
 #[derive(clap::Args)]
@@ -62,6 +70,9 @@ A configuration:
   workers = 2                         # by default one a core, half a gigabyte each; more work side by side
   assets = \"assets\"                 # what `celosia fetch` brought
   policy = \"default\"                # or strict, solid
+  static_regions = \"windows.toml\"  # what is always filled: cameras with polygons of fractions of width and height,
+                                      # door = [\"0,0 0.3,0 0.3,0.25\", \"0.8,0 1,0 1,1\"]; the grant must name the digest
+                                      # that `fog-node policies --static-regions windows.toml` prints
   seal_key = \"seal.key\"             # 64 hexadecimal digits
   grant = \"grant.json\"              # the site's permission for that key
   clip_deadline = \"60s\"             # 1s to 10m; longer lets a hanging decoder block a core for longer
@@ -82,7 +93,7 @@ fn main() -> ExitCode {
         Command::Serve(options) => serve(&options),
         Command::Worker(options) => work(&options),
         Command::Redact(options) => redact::run(&options).map_err(|error| (FAILED, error)),
-        Command::Policies => print_policies().map_err(|error| (FAILED, error)),
+        Command::Policies(options) => print_policies(&options).map_err(|error| (FAILED, error)),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,
@@ -124,8 +135,11 @@ fn work(options: &worker::Options) -> Result<(), (u8, anyhow::Error)> {
 }
 
 #[expect(clippy::print_stdout, reason = "the answer of the command")]
-fn print_policies() -> anyhow::Result<()> {
-    let policies = privacy::Policy::ALL.map(|policy| policy.reference());
+fn print_policies(options: &Policies) -> anyhow::Result<()> {
+    let regions = options.static_regions.as_ref().map(|file| base::config::load(file));
+    let regions: privacy::StaticRegions = regions.transpose()?.unwrap_or_default();
+    let policies = privacy::Policy::all()
+        .map(|policy| policy.with_static_regions(regions.clone()).reference());
     println!("{}", serde_json::to_string(&policies)?);
     Ok(())
 }

@@ -30,6 +30,12 @@ impl Gateways {
         Ok(Self(table.into_iter().map(|(g, cameras)| (g, cameras.into_iter().collect())).collect()))
     }
 
+    /// Whether a camera is any gateway's.
+    #[must_use]
+    pub fn know(&self, camera: &CameraId) -> bool {
+        self.0.values().any(|cameras| cameras.contains(camera))
+    }
+
     fn owns(&self, gateway: &DeviceName, camera: &CameraId) -> bool {
         self.0.get(gateway).is_some_and(|cameras| cameras.contains(camera))
     }

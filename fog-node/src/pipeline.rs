@@ -2,7 +2,7 @@
 //! that accounts for every slot.
 
 use models::FaceDetector;
-use privacy::{ClipError, FrameMeta, Noise, Policy, RawClip};
+use privacy::{ClipError, FrameMeta, Looked, Noise, Policy, RawClip, Seen};
 use proto::{
     Digest, FrameId,
     envelope::SealGrant,
@@ -81,18 +81,7 @@ impl Pipeline {
                 return output;
             }
         };
-        let noise = Noise::new(offer.noise_key.0, offer.noise_epoch);
-        for slot in offer.interval.slots(offer.every_ns).take(SLOTS_MAX) {
-            let outcome = match self.frame(offer, &clip, slot, &noise) {
-                Ok(envelope) => {
-                    let digest = Digest::of(&envelope);
-                    output.envelopes.push(envelope);
-                    SlotOutcome::Frame(digest)
-                }
-                Err(outcome) => outcome,
-            };
-            output.record.slots.push(SlotRecord { slot, outcome });
-        }
+        self.frames(offer, &clip, &mut output);
         let mut outcomes = output.record.slots.iter().map(|slot| slot.outcome);
         let none = outcomes.all(|outcome| outcome == SlotOutcome::Undecodable);
         if none && !output.record.slots.is_empty() {
@@ -116,13 +105,37 @@ impl Pipeline {
         }
     }
 
-    fn frame(
-        &mut self,
-        offer: &Offer,
-        clip: &RawClip,
-        slot: u64,
-        noise: &Noise,
-    ) -> Result<Vec<u8>, SlotOutcome> {
+    /// Every slot in order. A frame is finished when the next one has been looked at: its neighbours may have seen what
+    /// its own look did not.
+    fn frames(&mut self, offer: &Offer, clip: &RawClip, output: &mut ClipOutput) {
+        let noise = Noise::new(offer.noise_key.0, offer.noise_epoch);
+        let (mut before, mut held): (Option<Seen>, Option<Held>) = (None, None);
+        for slot in offer.interval.slots(offer.every_ns).take(SLOTS_MAX) {
+            let place = output.record.slots.len();
+            // Whatever does not become of it later, it never was.
+            let mut outcome = SlotOutcome::Undecodable;
+            match self.look(offer, clip, slot) {
+                Ok(mut looked) => {
+                    if let Some(last) = &held {
+                        looked.follow(last.looked.seen());
+                    }
+                    if let Some(last) = held.replace(Held { place, looked }) {
+                        let seen = last.looked.seen().clone();
+                        let after = held.as_ref().map(|held| held.looked.seen());
+                        self.finish(last, before.as_ref(), after, &noise, output);
+                        before = Some(seen);
+                    }
+                }
+                Err(why) => outcome = why,
+            }
+            output.record.slots.push(SlotRecord { slot, outcome });
+        }
+        if let Some(last) = held {
+            self.finish(last, before.as_ref(), None, &noise, output);
+        }
+    }
+
+    fn look(&mut self, offer: &Offer, clip: &RawClip, slot: u64) -> Result<Looked, SlotOutcome> {
         let at_ns = i64::try_from(slot).unwrap_or(i64::MAX).saturating_mul(offer.every_ns);
         let in_clip_ns = at_ns - offer.interval.start_ns;
         let meta = FrameMeta {
@@ -135,11 +148,41 @@ impl Pipeline {
             warn!(clip = %offer.clip, slot, %error, "slot cannot be decoded");
             SlotOutcome::Undecodable
         })?;
-        let (detector, auditor) = (self.detector.as_mut(), self.auditor.as_mut());
-        let sealed = privacy::anonymise(raw, detector, auditor, &self.policy, noise)
-            .and_then(|frame| frame.seal(&self.key, &self.grant));
-        sealed.map_err(|withheld| SlotOutcome::Withheld(withheld.0))
+        let looked = privacy::look(raw, self.detector.as_mut());
+        looked.map_err(|withheld| SlotOutcome::Withheld(withheld.0))
     }
+
+    fn finish(
+        &mut self,
+        held: Held,
+        before: Option<&Seen>,
+        after: Option<&Seen>,
+        noise: &Noise,
+        output: &mut ClipOutput,
+    ) {
+        let redacted = held.looked.redact(before, after, &self.policy, noise);
+        let sealed = redacted
+            .and_then(|frame| privacy::audit(frame, self.auditor.as_mut(), &self.policy, noise))
+            .and_then(|frame| frame.seal(&self.key, &self.grant));
+        let outcome = match sealed {
+            Ok(envelope) => {
+                let digest = Digest::of(&envelope);
+                output.envelopes.push(envelope);
+                SlotOutcome::Frame(digest)
+            }
+            Err(withheld) => SlotOutcome::Withheld(withheld.0),
+        };
+        if let Some(slot) = output.record.slots.get_mut(held.place) {
+            slot.outcome = outcome;
+        }
+    }
+}
+
+/// A frame that waits for its successor.
+struct Held {
+    /// Its place among the record's slots.
+    place: usize,
+    looked: Looked,
 }
 
 fn slots(offer: &Offer, outcome: SlotOutcome) -> Vec<SlotRecord> {

@@ -1,13 +1,13 @@
 //! Owns `fog-node redact`: one file through a real worker, for people who want to see what leaves the building. The site is
 //! made up for the run, so its frames are nobody's evidence.
 
-use std::{path::PathBuf, time::Duration};
+use std::{collections::BTreeMap, path::PathBuf, time::Duration};
 
 use anyhow::{Context, bail};
 use fog_node::{parent::Worker, worker};
-use privacy::Policy;
+use privacy::{Policy, StaticRegions};
 use proto::{
-    ClipId, Clock, Digest, Interval, SessionId, UtcTime,
+    CameraId, ClipId, Clock, Digest, Interval, SessionId, UtcTime,
     envelope::{SealGrant, SealedFrame},
     limits::{CLIP_BYTES_MAX, CLIP_NS_MAX},
     signing::SigningKey,
@@ -32,11 +32,17 @@ pub(crate) struct Options {
     /// Redaction policy: default, strict or solid.
     #[arg(long, default_value = "default")]
     policy: String,
+    /// A polygon that is always filled: corners as fractions of width and height, such as '0,0 0.3,0 0.3,0.25'. May be
+    /// given several times.
+    #[arg(long, value_name = "CORNERS")]
+    static_region: Vec<String>,
     /// Folder with the assets that `celosia fetch` brought.
     #[arg(long, default_value = ".celosia/assets", env = "CELOSIA_ASSETS")]
     assets: PathBuf,
 }
 
+/// The camera that a file stands for.
+const CAMERA: &str = "file";
 /// Longest wait for a worker: sixty frames of 4K on a slow machine.
 const DEADLINE: Duration = Duration::from_secs(300);
 
@@ -58,15 +64,20 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
         bail!("{} is over the limit of {CLIP_BYTES_MAX} bytes", options.video.display());
     }
     std::fs::create_dir_all(&options.out).with_context(|| options.out.display().to_string())?;
-    let policy = Policy::named(&options.policy)?.reference();
+    let table = BTreeMap::from([(CAMERA.parse::<CameraId>()?, options.static_region.clone())]);
+    let regions = StaticRegions::try_from(table.clone())?;
+    let policy = Policy::named(&options.policy)?.with_static_regions(regions).reference();
     let site = Site::make_up(policy.digest)?;
     let keys = options.out.join("site");
     std::fs::create_dir_all(&keys).with_context(|| keys.display().to_string())?;
+    let static_regions = keys.join("static-regions.toml");
+    std::fs::write(&static_regions, toml::to_string(&table)?)?;
     base::files::write_durable(&keys.join("seal.key"), site.seed_hex.as_bytes())?;
     base::files::write_durable(&keys.join("grant.json"), &serde_json::to_vec(&site.grant)?)?;
     let worker = worker::Options {
         assets: options.assets.clone(),
         policy: options.policy.clone(),
+        static_regions: Some(static_regions),
         seal_key: keys.join("seal.key"),
         grant: keys.join("grant.json"),
         // Whoever runs this has the video in a file already.
@@ -127,7 +138,7 @@ impl Site {
         Ok(Offer {
             clip: ClipId {
                 site: "trial".parse()?,
-                camera: "file".parse()?,
+                camera: CAMERA.parse()?,
                 session: SessionId::new([0; 16]),
                 seq: 0,
             },

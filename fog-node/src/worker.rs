@@ -8,7 +8,7 @@ use std::{
 
 use anyhow::{Context, bail};
 use onnx::{Detectors, Runtime};
-use privacy::Policy;
+use privacy::{Policy, StaticRegions};
 use proto::{
     envelope::SealGrant, limits::CLIP_BYTES_MAX, signing::SigningKey, wire::WorkerMessage,
 };
@@ -25,6 +25,9 @@ pub struct Options {
     /// Redaction policy: default, strict or solid.
     #[arg(long, default_value = "default")]
     pub policy: String,
+    /// File with what is always filled: polygons of each camera, TOML.
+    #[arg(long)]
+    pub static_regions: Option<PathBuf>,
     /// File with the sealing key: 64 hexadecimal digits.
     #[arg(long)]
     pub seal_key: PathBuf,
@@ -42,12 +45,28 @@ impl Options {
     pub fn command(&self, program: &Path) -> Command {
         let mut command = Command::new(program);
         command.arg("worker").arg("--assets").arg(&self.assets).args(["--policy", &self.policy]);
+        if let Some(file) = &self.static_regions {
+            command.arg("--static-regions").arg(file);
+        }
         command.arg("--seal-key").arg(&self.seal_key).arg("--grant").arg(&self.grant);
         if self.allow_swap {
             command.arg("--allow-swap");
         }
         command
     }
+}
+
+/// What to do about a grant of other policies.
+const POLICIES: &str = "issue one for what `fog-node policies --static-regions FILE` prints";
+
+/// The policy of this name, with the static regions of a file.
+///
+/// # Errors
+/// When there is none of this name, or the file has a polygon that is none.
+pub fn policy(name: &str, static_regions: Option<&Path>) -> anyhow::Result<Policy> {
+    let policy = Policy::named(name)?;
+    let Some(file) = static_regions else { return Ok(policy) };
+    Ok(policy.with_static_regions(base::config::load::<StaticRegions>(file)?))
 }
 
 /// Closes the sandbox and loads what a worker needs. What fails here is a person's to mend.
@@ -63,12 +82,16 @@ pub fn open(options: &Options) -> anyhow::Result<Pipeline> {
         }
         tracing::warn!("memory may be swapped out, and raw pictures with it");
     }
-    let policy = Policy::named(&options.policy)?;
+    let policy = policy(&options.policy, options.static_regions.as_deref())?;
     let text = Zeroizing::new(read(&options.seal_key)?);
     let key =
         SigningKey::from_hex(&text).with_context(|| options.seal_key.display().to_string())?;
     let grant: SealGrant = serde_json::from_str(&read(&options.grant)?)
         .with_context(|| options.grant.display().to_string())?;
+    if !grant.policies.contains(&policy.reference().digest) {
+        let (file, name) = (options.grant.display(), &options.policy);
+        bail!("{file} does not name policy {name} with these static regions: {POLICIES}");
+    }
     let runtime = Runtime::load(&options.assets.join("libonnxruntime.so"))?;
     let Detectors { detector, auditor } = Detectors::open(&runtime, &options.assets)?;
     let (detector, auditor) = (Box::new(detector), Box::new(auditor));

@@ -83,6 +83,11 @@ fn a_worker_that_never_gets_ready_is_told_at_once() {
 
 /// The real worker with a made-up site; nothing when the models are not there.
 fn real(folder: &std::path::Path) -> Option<(Command, SigningKey)> {
+    under(folder, &privacy::Policy::named("default").unwrap())
+}
+
+/// The same with a grant for this policy.
+fn under(folder: &std::path::Path, policy: &privacy::Policy) -> Option<(Command, SigningKey)> {
     let root = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("..");
     let assets = std::env::var_os("CELOSIA_ASSETS").map(PathBuf::from);
     let assets = assets.unwrap_or_else(|| root.join(".celosia/assets"));
@@ -92,7 +97,7 @@ fn real(folder: &std::path::Path) -> Option<(Command, SigningKey)> {
         std::io::stderr().write_all(line.as_bytes()).ok();
         return None;
     }
-    let policy = privacy::Policy::named("default").unwrap().reference().digest;
+    let policy = policy.reference().digest;
     let (root, seed) = (SigningKey::from_seed(&[1; 32]).unwrap(), [2; 32]);
     let key = SigningKey::from_seed(&seed).unwrap();
     let until: UtcTime = "2100-01-01T00:00:00Z".parse().unwrap();
@@ -124,6 +129,68 @@ fn the_real_worker_has_no_sockets_no_core_and_no_onlookers() {
     assert!(!open.iter().any(|to| to.to_string_lossy().starts_with("socket:")), "{open:?}");
 }
 
+/// Two seconds of a test picture.
+fn clip(folder: &std::path::Path) -> Vec<u8> {
+    let clip = folder.join("clip.mkv");
+    let line = format!(
+        "videotestsrc num-buffers=20 ! video/x-raw,width=320,height=240,framerate=10/1 ! x264enc ! \
+         h264parse ! matroskamux ! filesink location={}",
+        clip.display()
+    );
+    let made = Command::new("gst-launch-1.0").arg("-q").args(line.split_whitespace()).status();
+    assert!(made.unwrap().success());
+    std::fs::read(clip).unwrap()
+}
+
+/// From the file to the sealed picture, by the real process; and no start under a grant that does not name them.
+#[test]
+fn static_regions_are_in_the_digest_the_manifest_and_the_pixels() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("windows.toml");
+    std::fs::write(&file, "cam-1 = ['0,0 0.5,0 0.5,0.5 0,0.5']\nother = ['0,0 1,0 1,1']\n")
+        .unwrap();
+    let policy = fog_node::worker::policy("default", Some(&file)).unwrap();
+    let Some((mut command, root)) = under(folder.path(), &policy) else { return };
+    command.arg("--static-regions").arg(&file);
+    let worker = Worker::start(command, DEADLINE).unwrap();
+    let bytes = clip(folder.path());
+    let (_, output) = worker.process(offer(bytes.len() as u64), bytes.into(), DEADLINE).unwrap();
+    assert_eq!(output.record.policy, policy.reference().digest);
+    for bytes in output.envelopes {
+        let frame = SealedFrame::open(bytes, &root.public()).unwrap();
+        let manifest = frame.manifest();
+        assert_eq!(manifest.policy, policy.reference());
+        let rect = manifest.regions[0].fill[0];
+        assert_eq!((rect.x, rect.y, rect.w, rect.h), (0, 0, 160, 120));
+        let raw =
+            privacy::RawFrame::from_still(&frame.jpeg(), meta(manifest.frame.clone())).unwrap();
+        let view = raw.view().unwrap();
+        let shown = view.planes(
+            models::pixels::Window { x: 0, y: 0, w: 160, h: 120 },
+            160,
+            120,
+            models::pixels::Norm { mean: 0.0, scale: 1.0 },
+        );
+        // JPEG bleeds over the last block of colour, 16 px, at most; inside it is flat.
+        let inside = (0..104).flat_map(|y| (0..144).map(move |x| y * 160 + x));
+        assert!(inside.into_iter().all(|at| (shown[at] - 128.0).abs() <= 2.0));
+    }
+
+    let (mut command, _) = real(folder.path()).unwrap();
+    command.arg("--static-regions").arg(&file);
+    let error = Worker::start(command, DEADLINE).err().unwrap();
+    assert!(matches!(error, WorkerError::Crashed { code: Some(64), .. }), "{error}");
+}
+
+fn meta(frame: proto::FrameId) -> privacy::FrameMeta {
+    privacy::FrameMeta {
+        frame,
+        captured_at: UtcTime::EPOCH,
+        clip_captured_at: UtcTime::EPOCH,
+        clock: Clock { source: ClockSource::Unknown, uncertainty_ms: None },
+    }
+}
+
 #[test]
 fn bytes_that_are_no_video_are_a_record_and_the_worker_goes_on() {
     let folder = tempfile::tempdir().unwrap();
@@ -134,15 +201,7 @@ fn bytes_that_are_no_video_are_a_record_and_the_worker_goes_on() {
     assert_eq!(output.record.tally().undecodable, 2);
     assert!(output.record.check().is_ok() && output.envelopes.is_empty());
 
-    let clip = folder.path().join("clip.mkv");
-    let line = format!(
-        "videotestsrc num-buffers=20 ! video/x-raw,width=320,height=240,framerate=10/1 ! x264enc ! \
-         h264parse ! matroskamux ! filesink location={}",
-        clip.display()
-    );
-    let made = Command::new("gst-launch-1.0").arg("-q").args(line.split_whitespace()).status();
-    assert!(made.unwrap().success());
-    let bytes = std::fs::read(clip).unwrap();
+    let bytes = clip(folder.path());
     let (_, output) = worker.process(offer(bytes.len() as u64), bytes.into(), DEADLINE).unwrap();
     assert!(output.record.check().is_ok() && output.record.failure.is_none());
     assert_eq!(output.envelopes.len(), 2);

@@ -147,7 +147,7 @@ pub struct Manifest {
 }
 
 /// Most rectangles of one region: a cluster of every box that a face draws at two scales, and the audit's.
-const FILLS_MAX: usize = 64;
+pub const FILLS_MAX: usize = 64;
 
 impl Manifest {
     /// Reads a manifest and checks every bound.

@@ -12,5 +12,6 @@ pub mod programs;
 pub mod run;
 pub mod services;
 pub mod site;
+pub mod statics;
 pub mod supervisor;
 pub mod up;

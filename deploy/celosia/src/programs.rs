@@ -83,17 +83,22 @@ impl Programs {
         })
     }
 
-    /// The redaction policies that the fog node knows: what the site's grant names.
+    /// The redaction policies that the fog node knows, with what is always filled: what the site's grant names.
     ///
     /// # Errors
-    /// When it does not say.
-    pub fn policies(&self) -> Result<Vec<PolicyRef>, ProgramError> {
+    /// When it does not say, or a static region is none.
+    pub fn policies(&self, static_regions: Option<&Path>) -> Result<Vec<PolicyRef>, ProgramError> {
         let failed = |message: String| ProgramError::Answer {
             program: self.fog.clone(),
             command: "policies",
             message,
         };
-        let output = Command::new(&self.fog).arg("policies").output();
+        let mut command = Command::new(&self.fog);
+        command.arg("policies");
+        if let Some(file) = static_regions {
+            command.arg("--static-regions").arg(file);
+        }
+        let output = command.output();
         let output = output.map_err(|e| failed(e.to_string()))?;
         if !output.status.success() {
             return Err(failed(String::from_utf8_lossy(&output.stderr).trim().to_owned()));

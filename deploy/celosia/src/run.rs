@@ -17,6 +17,7 @@ use crate::{
     programs::{ProgramError, Programs},
     services,
     site::{Camera, ConsoleAddress, Layout, Plan, Site, SiteError, loopback},
+    statics::{self, Stranger},
     supervisor::{Failure, LockError, Locked, Supervisor},
 };
 
@@ -50,6 +51,9 @@ pub enum RunError {
     /// The site cannot be made.
     #[error(transparent)]
     Site(#[from] SiteError),
+    /// A static region of a camera that is not there.
+    #[error(transparent)]
+    Statics(#[from] Stranger),
     /// The state folder cannot be locked.
     #[error(transparent)]
     Lock(#[from] LockError),
@@ -84,6 +88,10 @@ pub struct Common {
     /// Redaction policy: default, strict or solid.
     #[arg(long, default_value = "default", value_name = "NAME")]
     pub policy: String,
+    /// A polygon that is always filled: corners as fractions of width and height, such as '0,0 0.3,0 0.3,0.25'; of one
+    /// camera when its name and a colon stand before. May be given several times.
+    #[arg(long, value_name = "[CAMERA:]CORNERS")]
+    pub static_region: Vec<String>,
     /// Folder of the assets that `celosia fetch` brought.
     #[arg(long, default_value = ".celosia/assets", env = "CELOSIA_ASSETS", value_name = "DIR")]
     pub assets: PathBuf,
@@ -127,11 +135,14 @@ impl Running {
         let locked = Locked::new(layout.state(), shutdown).await?;
         let clock: Arc<dyn Clock> = Arc::new(SystemClock::default());
         let now = UtcTime::from_micros(clock.utc_micros()).unwrap_or(UtcTime::EPOCH);
+        let static_regions = layout.config("static-regions.toml");
+        let static_regions = statics::write(&static_regions, &common.static_region, &cameras)?;
         let plan = Plan {
             site: SITE.parse().map_err(SiteError::from)?,
             cameras,
             policy: common.policy.clone(),
-            policies: programs.policies()?,
+            policies: programs.policies(static_regions.as_deref())?,
+            static_regions,
             assets,
             function_program: programs.function.clone(),
             console,

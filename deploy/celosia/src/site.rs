@@ -104,6 +104,8 @@ pub struct Plan {
     pub cameras: Vec<Camera>,
     /// The policy under which it redacts.
     pub policy: String,
+    /// File with what is always filled, absolute.
+    pub static_regions: Option<PathBuf>,
     /// Every policy that its fog node may seal under.
     pub policies: Vec<PolicyRef>,
     /// Folder of the assets, absolute.

@@ -43,6 +43,7 @@ fn site(folder: &Path) -> Site {
         site: "town".parse().unwrap(),
         cameras: vec![camera],
         policy: "default".to_owned(),
+        static_regions: None,
         policies: vec![PolicyRef { name: "default".to_owned(), digest: Digest::of(b"policy") }],
         assets: "/assets".into(),
         function_program: "/mask-lambda".into(),

@@ -1,6 +1,6 @@
 //! The privacy boundary. Read this first.
 //!
-//! `RawFrame` -> [`redact`] -> `RedactedFrame` -> [`audit`] -> `AnonymisedFrame` -> [`AnonymisedFrame::seal`] -> envelope
+//! `RawFrame` -> [`look`] -> `Looked` -> [`Looked::redact`] -> `RedactedFrame` -> [`audit`] -> `AnonymisedFrame` -> [`AnonymisedFrame::seal`] -> envelope
 //! bytes. Each type is made by the step that earns it and by nothing else; none is `Clone` or `Serialize`; pixels are
 //! wiped on drop. A step that is unsure returns [`Withheld`], and nothing turns that off.
 //!
@@ -30,23 +30,27 @@ mod audit;
 mod drawing;
 mod frame;
 pub mod measure;
+mod memory;
 mod noise;
 mod policy;
 mod redact;
 mod regions;
+mod statics;
 mod values;
 
 pub use audit::audit;
 pub use drawing::draw;
 pub use frame::{AnonymisedFrame, FrameMeta, RawClip, RawFrame, RedactedFrame, Withheld};
+pub use memory::Seen;
 pub use noise::Noise;
 pub use policy::{Policy, PolicyError};
-pub use redact::redact;
+pub use redact::{Looked, look, redact};
+pub use statics::{Polygon, StaticError, StaticRegions};
 pub use vision::ClipError;
 
 use models::FaceDetector;
 
-/// The whole way of one frame: detect, redact, audit.
+/// The whole way of one frame that has no neighbours: detect, redact, audit.
 ///
 /// # Errors
 /// [`Withheld`] whenever a step fails or is unsure.
@@ -57,11 +61,6 @@ pub fn anonymise(
     policy: &Policy,
     noise: &Noise,
 ) -> Result<AnonymisedFrame, Withheld> {
-    let view = raw.view().ok_or(Withheld(proto::record::WithheldReason::Encoding))?;
-    let faces = detector.detect(view).map_err(|error| {
-        tracing::warn!(%error, "detector failed, frame withheld");
-        Withheld(proto::record::WithheldReason::Detector)
-    })?;
-    let redacted = redact(raw, &faces, detector, policy, noise)?;
+    let redacted = look(raw, detector)?.redact(None, None, policy, noise)?;
     audit(redacted, auditor, policy, noise)
 }

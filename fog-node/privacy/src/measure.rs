@@ -4,7 +4,7 @@
 use models::Detection;
 use proto::manifest::Grid;
 
-use crate::{Noise, Policy, RawFrame, Withheld, policy::Colour, redact::covered};
+use crate::{Noise, Policy, RawFrame, Seen, Withheld, policy::Colour, redact::covered};
 
 /// Name of every policy that exists for a measurement only.
 pub const TRIAL: &str = "trial";
@@ -13,14 +13,13 @@ impl Policy {
     /// The default policy with another grid (rows, columns), noise scale and quantum, to be measured.
     #[must_use]
     pub fn trial(grid: (u8, u8), noise_scale: u8, quantum: u8) -> Self {
-        let default = Self::ALL.into_iter().next().unwrap_or_else(|| unreachable!("constant"));
         Self {
             name: TRIAL,
             grid: Some(grid),
             noise_scale,
             quantum: quantum.max(1),
             colour: None,
-            ..default
+            ..Self::standard()
         }
     }
 
@@ -47,7 +46,9 @@ pub fn cells_of(
     policy: &Policy,
     noise: &Noise,
 ) -> Result<Vec<Grid>, Withheld> {
-    let regions = covered(&raw.picture, faces, policy, noise)?;
+    let size = (raw.picture.width(), raw.picture.height());
+    let seen = Seen::of(faces, 0, size)?;
+    let regions = covered(&raw.picture, &seen, Vec::new(), policy, noise)?;
     Ok(regions.into_iter().filter_map(|region| region.grid).collect())
 }
 

@@ -3,6 +3,8 @@
 use proto::{Digest, manifest::PolicyRef};
 use serde::Serialize;
 
+use crate::StaticRegions;
+
 /// A redaction policy. Grid and noise follow from measurements (design: privacy), not from taste.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Policy {
@@ -29,6 +31,9 @@ pub struct Policy {
     pub(crate) withhold_milli: u16,
     /// Share of an auditor's hit in hundredths that must lie in regions.
     pub(crate) audit_cover_percent: u8,
+    /// What is always filled, whatever is found: of a site and not of a name.
+    #[serde(skip_serializing_if = "StaticRegions::is_empty")]
+    pub(crate) statics: StaticRegions,
 }
 
 /// How colour is released apart from brightness.
@@ -63,37 +68,54 @@ impl Ring {
 #[error("policy {0:?} does not exist; there are default, strict and solid")]
 pub struct PolicyError(String);
 
-const DEFAULT: Policy = Policy {
-    name: "default",
-    grid: Some((8, 2)),
-    noise_scale: 8,
-    quantum: 8,
-    colour: None,
-    // The detector's boxes begin above the brow and end above the chin (half A of kaggle853-hires).
-    ring: Ring { above: 0, beside: 8, below: 15 },
-    audit_ring: Ring { above: 10, beside: 10, below: 10 },
-    count_milli: 500,
-    audit_milli: 200,
-    withhold_milli: 700,
-    audit_cover_percent: 70,
-};
-
 impl Policy {
     /// Every policy that this build knows.
-    pub const ALL: [Self; 3] = [
-        DEFAULT,
-        // One cell row is nearly the colour floor; twice the noise.
-        Self { name: "strict", grid: Some((8, 1)), noise_scale: 16, ..DEFAULT },
-        Self { name: "solid", grid: None, ..DEFAULT },
-    ];
+    #[must_use]
+    pub fn all() -> [Self; 3] {
+        [
+            Self::standard(),
+            // One cell row is nearly the colour floor; twice the noise.
+            Self { name: "strict", grid: Some((8, 1)), noise_scale: 16, ..Self::standard() },
+            Self { name: "solid", grid: None, ..Self::standard() },
+        ]
+    }
 
     /// The policy of this name.
     ///
     /// # Errors
     /// When there is none.
     pub fn named(name: &str) -> Result<Self, PolicyError> {
-        let found = Self::ALL.into_iter().find(|policy| policy.name == name);
+        let found = Self::all().into_iter().find(|policy| policy.name == name);
         found.ok_or_else(|| PolicyError(name.to_owned()))
+    }
+
+    /// What is used unless another is named; the others differ from it.
+    pub(crate) fn standard() -> Self {
+        Self {
+            name: "default",
+            grid: Some((8, 2)),
+            noise_scale: 8,
+            quantum: 8,
+            colour: None,
+            // The detector's boxes begin above the brow and end above the chin (half A of kaggle853-hires).
+            ring: Ring { above: 0, beside: 8, below: 15 },
+            audit_ring: Ring { above: 10, beside: 10, below: 10 },
+            count_milli: 500,
+            audit_milli: 200,
+            withhold_milli: 700,
+            audit_cover_percent: 70,
+            statics: StaticRegions::default(),
+        }
+    }
+    /// The same with these polygons always filled: another digest, which the site's grant must name.
+    #[must_use]
+    pub fn with_static_regions(self, statics: StaticRegions) -> Self {
+        Self { statics, ..self }
+    }
+
+    /// What noise is keyed by: static regions that are drawn anew must not draw new noise within an epoch.
+    pub(crate) fn noise_domain(&self) -> Digest {
+        self.clone().with_static_regions(StaticRegions::default()).reference().digest
     }
 
     /// Name and digest over the canonical JSON of all numbers, those of finding and auditing included.
@@ -112,9 +134,10 @@ mod tests {
 
     #[test]
     fn policies_differ_in_name_and_digest() {
-        for (i, a) in Policy::ALL.iter().enumerate() {
+        let all = Policy::all();
+        for (i, a) in all.iter().enumerate() {
             assert_eq!(Policy::named(a.name).unwrap(), *a);
-            for b in &Policy::ALL[..i] {
+            for b in &all[..i] {
                 assert_ne!(a.reference(), b.reference());
             }
         }

@@ -1,6 +1,6 @@
 //! Owns redaction: detections to regions with their cell values, computed once from the raw frame.
 
-use models::{Detection, FaceDetector, agreement::grouped};
+use models::{Detection, FaceDetector, Family};
 use proto::{
     limits::FACES_MAX,
     manifest::{Grid, ModelRef, Rect, Region},
@@ -9,11 +9,33 @@ use proto::{
 use vision::Picture;
 
 use crate::{
-    Noise, Policy, RawFrame, RedactedFrame, Withheld, drawing::pixels_of, policy::Ring,
+    Noise, Policy, RawFrame, RedactedFrame, Seen, Withheld, drawing::pixels_of, policy::Ring,
     regions::snapped, values::released,
 };
 
-/// Covers each face: a cluster's best box carries the cells, everything else in the grown union is filled.
+/// A raw frame whose faces are known.
+pub struct Looked {
+    raw: RawFrame,
+    seen: Seen,
+    detector: ModelRef,
+    family: Family,
+}
+
+/// Has the detector look at a frame.
+///
+/// # Errors
+/// [`Withheld`] when it fails or returns what is no box.
+pub fn look(raw: RawFrame, detector: &mut dyn FaceDetector) -> Result<Looked, Withheld> {
+    let view = raw.view().ok_or(Withheld(WithheldReason::Encoding))?;
+    let faces = detector.detect(view).map_err(|error| {
+        tracing::warn!(%error, "detector failed, frame withheld");
+        Withheld(WithheldReason::Detector)
+    })?;
+    Looked::at(raw, &faces, detector)
+}
+
+/// Covers each face: a cluster's best box carries the cells, everything else in the grown union is filled. Static
+/// regions of the camera are filled first.
 ///
 /// # Errors
 /// [`Withheld`] when there are more faces than a manifest holds, or a box that is none.
@@ -24,45 +46,106 @@ pub fn redact(
     policy: &Policy,
     noise: &Noise,
 ) -> Result<RedactedFrame, Withheld> {
-    let regions = covered(&raw.picture, faces, policy, noise)?;
-    let family = detector.family();
-    let detector = ModelRef { name: detector.name().to_owned(), digest: detector.digest() };
-    Ok(RedactedFrame { raw, regions, detector, family })
+    Looked::at(raw, faces, detector)?.redact(None, None, policy, noise)
 }
 
-/// The regions of these faces with their cells.
+impl Looked {
+    fn at(
+        raw: RawFrame,
+        faces: &[Detection],
+        detector: &dyn FaceDetector,
+    ) -> Result<Self, Withheld> {
+        let size = (raw.picture.width(), raw.picture.height());
+        let seen = Seen::of(faces, raw.meta.captured_at.micros(), size)?;
+        let family = detector.family();
+        let detector = ModelRef { name: detector.name().to_owned(), digest: detector.digest() };
+        Ok(Self { raw, seen, detector, family })
+    }
+
+    /// The faces, for the frames beside this one.
+    #[must_use]
+    pub const fn seen(&self) -> &Seen {
+        &self.seen
+    }
+
+    /// Goes on with the tracks of an earlier frame of the clip: a face keeps the noise of its first place.
+    pub fn follow(&mut self, before: &Seen) {
+        self.seen.follow(before);
+    }
+
+    /// Covers each face as [`redact`] does, and without cells what the frames before and after saw and this look did not.
+    ///
+    /// # Errors
+    /// [`Withheld`] when there are more faces than a manifest holds.
+    pub fn redact(
+        self,
+        before: Option<&Seen>,
+        after: Option<&Seen>,
+        policy: &Policy,
+        noise: &Noise,
+    ) -> Result<RedactedFrame, Withheld> {
+        let Self { raw, seen, detector, family } = self;
+        let (width, height) = (raw.picture.width(), raw.picture.height());
+        let always = policy.statics.regions(&raw.meta.frame.clip.camera, width, height);
+        let mut regions = covered(&raw.picture, &seen, always, policy, noise)?;
+        for found in seen.remembered(before, after) {
+            let rect = snapped(&found, policy.ring, width, height);
+            let known = |rect: &Rect| fills(&regions).any(|outer| inside(*rect, outer));
+            let new = rect.filter(|rect| !known(rect));
+            regions.extend(new.map(|rect| Region { fill: vec![rect], grid: None }));
+        }
+        if regions.len() > FACES_MAX {
+            return Err(Withheld(WithheldReason::TooManyFaces));
+        }
+        Ok(RedactedFrame { raw, regions, detector, family })
+    }
+}
+
+impl std::fmt::Debug for Looked {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Looked({:?}, {} faces)", self.raw, self.seen.faces().len())
+    }
+}
+
+fn fills(regions: &[Region]) -> impl Iterator<Item = Rect> {
+    regions.iter().flat_map(|region| region.fill.iter().copied())
+}
+
+/// What is always covered, and the regions of these faces with their cells. A face that reaches into what is always
+/// covered has none: they would say what is there.
 pub(crate) fn covered(
     raw: &Picture,
-    faces: &[Detection],
+    seen: &Seen,
+    always: Vec<Region>,
     policy: &Policy,
     noise: &Noise,
 ) -> Result<Vec<Region>, Withheld> {
     let (width, height) = (raw.width(), raw.height());
-    #[expect(clippy::cast_precision_loss, reason = "picture sides are under 2^16")]
-    let (w, h) = (width as f32, height as f32);
-    if !faces.iter().all(|face| face.is_sane(w, h)) {
-        return Err(Withheld(WithheldReason::Detector));
+    let fixed: Vec<Rect> = fills(&always).collect();
+    let (mut regions, mut places) = (always, Vec::new());
+    for face in seen.faces() {
+        let Some(mut region) = region(&face.boxes, policy, width, height) else { continue };
+        region.grid = region.grid.filter(|g| !fixed.iter().any(|rect| share(*rect, g.rect)));
+        places.extend(region.grid.as_ref().map(|grid| face.first.unwrap_or(grid.rect)));
+        regions.push(region);
     }
-    let boxes: Vec<(Detection, ())> = faces.iter().map(|face| (*face, ())).collect();
-    let mut regions: Vec<Region> =
-        grouped(&boxes).iter().filter_map(|boxes| region(boxes, policy, width, height)).collect();
     if regions.len() > FACES_MAX {
         return Err(Withheld(WithheldReason::TooManyFaces));
     }
-    fill_cells(raw, &mut regions, policy, noise);
+    fill_cells(raw, &mut regions, &places, policy, noise);
     Ok(regions)
 }
 
 /// The region of one face out of all its boxes, the best first, its cells still empty; nothing when it lies outside the
 /// picture.
-fn region(boxes: &[(Detection, ())], policy: &Policy, width: u32, height: u32) -> Option<Region> {
+fn region(boxes: &[Detection], policy: &Policy, width: u32, height: u32) -> Option<Region> {
     let mut fill: Vec<Rect> = Vec::new();
-    for (face, ()) in boxes {
+    for face in boxes {
         let rect = snapped(face, policy.ring, width, height);
         // A box inside one that is already filled adds nothing but length.
         fill.extend(rect.filter(|rect| !fill.iter().any(|outer| inside(*rect, *outer))));
     }
-    let (best, ()) = boxes.first()?;
+    let best = boxes.first()?;
     let grid = policy.grid.zip(snapped(best, Ring::NONE, width, height));
     let grid = grid.map(|((rows, cols), rect)| Grid {
         rect,
@@ -84,6 +167,10 @@ const fn inside(inner: Rect, outer: Rect) -> bool {
         && inner.y + inner.h <= outer.y + outer.h
 }
 
+const fn share(a: Rect, b: Rect) -> bool {
+    a.x < b.x + b.w && b.x < a.x + a.w && a.y < b.y + b.h && b.y < a.y + a.h
+}
+
 #[expect(
     clippy::cast_possible_truncation,
     clippy::cast_sign_loss,
@@ -93,9 +180,15 @@ fn milli(score: f32) -> u16 {
     (score * 1000.0) as u16
 }
 
-/// What is released of the means of the pixels that each cell owns.
-pub(crate) fn fill_cells(raw: &Picture, regions: &mut [Region], policy: &Policy, noise: &Noise) {
-    let digest = policy.reference().digest;
+/// What is released of the means of the pixels that each cell owns; `places` key the noise of each grid.
+fn fill_cells(
+    raw: &Picture,
+    regions: &mut [Region],
+    places: &[Rect],
+    policy: &Policy,
+    noise: &Noise,
+) {
+    let digest = policy.noise_domain();
     let grids: Vec<Grid> = regions.iter().filter_map(|r| r.grid.clone()).collect();
     let borrowed: Vec<&Grid> = grids.iter().collect();
     let values: Vec<Vec<u8>> = grids
@@ -112,7 +205,7 @@ pub(crate) fn fill_cells(raw: &Picture, regions: &mut [Region], policy: &Policy,
                     *n += 1;
                 }
             });
-            let mut stream = noise.stream(&digest, grid.rect);
+            let mut stream = noise.stream(&digest, places.get(index).copied().unwrap_or(grid.rect));
             released(&sums, (grid.rows, grid.cols), policy, &mut stream)
         })
         .collect();

@@ -104,6 +104,8 @@ struct Fog<'a> {
     bridge: String,
     assets: &'a Path,
     policy: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    static_regions: Option<&'a Path>,
     seal_key: &'static str,
     grant: &'static str,
     allow_swap: bool,
@@ -230,6 +232,7 @@ pub(super) fn all(
         bridge: loopback(ports.bridge).to_string(),
         assets: &plan.assets,
         policy: &plan.policy,
+        static_regions: plan.static_regions.as_deref(),
         seal_key: "../pki/fog/seal.key",
         grant: "../pki/fog/grant.json",
         // `celosia` warns where swap is on; whoever owns the machine decides.

@@ -22,6 +22,7 @@ fn plan() -> Plan {
         site: "town".parse().unwrap(),
         cameras: vec![camera],
         policy: "default".to_owned(),
+        static_regions: None,
         policies: vec![policy],
         assets: "/assets".into(),
         function_program: std::env::current_exe().unwrap(),

@@ -1,0 +1,232 @@
+//! Owns what the frames of one clip tell each other, as plain boxes and never as pixels: which face of a frame is which
+//! of its neighbour's, and which faces the neighbours saw that a frame's own look did not.
+//!
+//! A face goes on when the next frame has one of its size near by; its noise is then that of its first place in the clip.
+//! One that does not go on is covered, without cells, where it was: when the frames before and after both have it,
+//! however far apart they are, and when one of them, [`HOLD_US`] away at most, was sure of it.
+//!
+//! Nothing outlives a clip: clips of a camera may reach any fog node, in any order, after any crash, and the same bytes
+//! must come out.
+
+use models::{Detection, agreement::grouped};
+use proto::{manifest::Rect, record::WithheldReason};
+
+use crate::{Withheld, policy::Ring, regions::snapped};
+
+/// How far away in time, in microseconds, a frame alone vouches for a face: further on, people have walked away and
+/// what is covered is street.
+const HOLD_US: i64 = 1_000_000;
+/// Least score at which one frame alone vouches for a face, that a box which is none does not cover three frames.
+const SURE: f32 = 0.5;
+/// A face that goes on is found within this many of its own sides, and as many more as seconds have passed.
+const REACH: f32 = 0.5;
+/// Beyond this many microseconds nobody is followed by motion, only where he stands.
+const FOLLOWED_US: i64 = 2_000_000;
+/// A face that goes on changes its size by this factor at most.
+const GROWTH_MAX: f32 = 1.6;
+
+/// The faces of one frame: plain boxes.
+#[derive(Debug, Clone, Default)]
+pub struct Seen {
+    at_us: i64,
+    faces: Vec<Face>,
+}
+
+/// One face.
+#[derive(Debug, Clone)]
+pub(crate) struct Face {
+    /// Every box of it, the best first; never empty.
+    pub(crate) boxes: Vec<Detection>,
+    /// Where its track's first region lies: keys its noise. Nothing when it lies outside the picture.
+    pub(crate) first: Option<Rect>,
+}
+
+impl Face {
+    fn best(&self) -> Option<&Detection> {
+        self.boxes.first()
+    }
+}
+
+impl Seen {
+    /// Puts the boxes of a frame together, each face a track of its own.
+    ///
+    /// # Errors
+    /// [`Withheld`] when one of them is no box.
+    pub(crate) fn of(
+        found: &[Detection],
+        at_us: i64,
+        (width, height): (u32, u32),
+    ) -> Result<Self, Withheld> {
+        #[expect(clippy::cast_precision_loss, reason = "picture sides are under 2^16")]
+        let (w, h) = (width as f32, height as f32);
+        if !found.iter().all(|face| face.is_sane(w, h)) {
+            return Err(Withheld(WithheldReason::Detector));
+        }
+        let boxes: Vec<(Detection, ())> = found.iter().map(|face| (*face, ())).collect();
+        let faces = grouped(&boxes).into_iter().filter_map(|boxes| {
+            let boxes: Vec<Detection> = boxes.into_iter().map(|(found, ())| found).collect();
+            let first = snapped(boxes.first()?, Ring::NONE, width, height);
+            Some(Face { boxes, first })
+        });
+        Ok(Self { at_us, faces: faces.collect() })
+    }
+
+    pub(crate) fn faces(&self) -> &[Face] {
+        &self.faces
+    }
+
+    /// Goes on with the tracks of an earlier frame.
+    pub(crate) fn follow(&mut self, before: &Self) {
+        let pairs = pairs(&before.sides(), &self.sides(), self.at_us - before.at_us);
+        for (old, new) in pairs {
+            if let (Some(old), Some(new)) = (before.faces.get(old), self.faces.get_mut(new)) {
+                new.first = old.first;
+            }
+        }
+    }
+
+    /// What the neighbours saw that this frame's own look did not.
+    pub(crate) fn remembered(&self, before: Option<&Self>, after: Option<&Self>) -> Vec<Detection> {
+        let lost = |other: Option<&Self>| -> Vec<Face> {
+            let Some(other) = other else { return Vec::new() };
+            let pairs = pairs(&other.sides(), &self.sides(), (self.at_us - other.at_us).abs());
+            let goes_on = |index: &usize| pairs.iter().any(|(old, _)| old == index);
+            let faces = other.faces.iter().enumerate().filter(|(index, _)| !goes_on(index));
+            faces.map(|(_, face)| face.clone()).collect()
+        };
+        let (gone, new) = (lost(before), lost(after));
+        let mut boxes: Vec<Detection> = Vec::new();
+        for (other, faces) in [(before, &gone), (after, &new)] {
+            let near = other.is_some_and(|other| (self.at_us - other.at_us).abs() <= HOLD_US);
+            let sure = faces.iter().filter(|face| face.best().is_some_and(|b| b.score >= SURE));
+            boxes.extend(sure.filter(|_| near).flat_map(|face| face.boxes.iter().copied()));
+        }
+        if let (Some(before), Some(after)) = (before, after) {
+            let sides = |faces: &[Face]| faces.iter().filter_map(|f| f.best().copied()).collect();
+            let (gone_at, new_at): (Vec<_>, Vec<_>) = (sides(&gone), sides(&new));
+            for (old, new) in pairs(&gone_at, &new_at, after.at_us - before.at_us) {
+                let (Some(old), Some(new)) = (gone_at.get(old), new_at.get(new)) else { continue };
+                let share = part(self.at_us - before.at_us, after.at_us - before.at_us);
+                boxes.extend([*old, *new, between(old, new, share)]);
+            }
+        }
+        boxes
+    }
+
+    fn sides(&self) -> Vec<Detection> {
+        self.faces.iter().filter_map(|face| face.best().copied()).collect()
+    }
+}
+
+/// Which of the old faces is which of the new ones: the nearest first, each once.
+fn pairs(old: &[Detection], new: &[Detection], apart_us: i64) -> Vec<(usize, usize)> {
+    let moving = if apart_us <= FOLLOWED_US { part(apart_us, 1_000_000) } else { 0.0 };
+    let mut near: Vec<(f32, usize, usize)> = Vec::new();
+    for (i, a) in old.iter().enumerate() {
+        for (j, b) in new.iter().enumerate() {
+            let (size_a, size_b) = ((a.w * a.h).sqrt(), (b.w * b.h).sqrt());
+            let (small, large) = (size_a.min(size_b), size_a.max(size_b));
+            let middle = |d: &Detection| (d.x + d.w / 2.0, d.y + d.h / 2.0);
+            let ((ax, ay), (bx, by)) = (middle(a), middle(b));
+            let far = (ax - bx).hypot(ay - by) / large;
+            if large <= GROWTH_MAX * small && far <= REACH + moving {
+                near.push((far, i, j));
+            }
+        }
+    }
+    near.sort_by(|a, b| a.0.total_cmp(&b.0).then((a.1, a.2).cmp(&(b.1, b.2))));
+    let mut pairs: Vec<(usize, usize)> = Vec::new();
+    for (_, i, j) in near {
+        if pairs.iter().all(|(a, b)| *a != i && *b != j) {
+            pairs.push((i, j));
+        }
+    }
+    pairs
+}
+
+#[expect(clippy::cast_precision_loss, reason = "times within one clip")]
+fn part(of_us: i64, whole_us: i64) -> f32 {
+    of_us.max(0) as f32 / whole_us.max(1) as f32
+}
+
+/// Where a face was on its way.
+fn between(a: &Detection, b: &Detection, share: f32) -> Detection {
+    let mix = |a: f32, b: f32| a + (b - a) * share;
+    Detection {
+        x: mix(a.x, b.x),
+        y: mix(a.y, b.y),
+        w: mix(a.w, b.w),
+        h: mix(a.h, b.h),
+        score: a.score.min(b.score),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn face(x: f32, score: f32) -> Detection {
+        Detection { x, y: 40.0, w: 40.0, h: 48.0, score }
+    }
+
+    fn seen(at_ms: i64, faces: &[Detection]) -> Seen {
+        Seen::of(faces, at_ms * 1000, (640, 480)).unwrap()
+    }
+
+    #[test]
+    fn a_face_that_goes_on_keeps_its_first_place_and_costs_no_memory() {
+        let first = seen(0, &[face(100.0, 0.9), face(400.0, 0.9)]);
+        // In another order, and both have walked.
+        let mut second = seen(200, &[face(415.0, 0.9), face(112.0, 0.9)]);
+        second.follow(&first);
+        let mut third = seen(400, &[face(124.0, 0.9), face(430.0, 0.9)]);
+        third.follow(&second);
+        let places: Vec<u32> = third.faces().iter().map(|f| f.first.unwrap().x).collect();
+        assert_eq!(places, [100, 400]);
+        assert_eq!(second.remembered(Some(&first), Some(&third)), []);
+    }
+
+    #[test]
+    fn somebody_else_is_no_continuation() {
+        let first = seen(0, &[face(100.0, 0.9)]);
+        let child = Detection { w: 20.0, h: 24.0, ..face(110.0, 0.9) };
+        for other in [face(200.0, 0.9), child] {
+            let mut second = seen(200, &[other]);
+            second.follow(&first);
+            assert_ne!(second.faces()[0].first, first.faces()[0].first, "{other:?}");
+        }
+        // After a while only who stands still is taken for the same.
+        let mut later = seen(5_000, &[face(125.0, 0.9)]);
+        later.follow(&first);
+        assert_eq!(later.faces()[0].first.unwrap().x, 124);
+    }
+
+    #[test]
+    fn a_face_that_both_neighbours_have_is_remembered_however_far_they_are() {
+        let (before, after) = (seen(0, &[face(100.0, 0.4)]), seen(10_000, &[face(110.0, 0.4)]));
+        let found = seen(5_000, &[]).remembered(Some(&before), Some(&after));
+        assert_eq!(found, [face(100.0, 0.4), face(110.0, 0.4), face(105.0, 0.4)]);
+        let elsewhere = seen(10_000, &[face(300.0, 0.4)]);
+        assert_eq!(seen(5_000, &[]).remembered(Some(&before), Some(&elsewhere)), []);
+    }
+
+    #[test]
+    fn one_neighbour_vouches_for_a_face_within_a_second_and_when_it_was_sure() {
+        let remembered = |score, apart_ms| {
+            let sight = seen(apart_ms, &[face(100.0, score)]);
+            let backward = seen(0, &[]).remembered(None, Some(&sight));
+            let forward = seen(2 * apart_ms, &[]).remembered(Some(&sight), None);
+            assert_eq!(backward, forward);
+            !forward.is_empty()
+        };
+        assert!(remembered(0.6, 1_000));
+        assert!(!remembered(0.6, 1_001));
+        assert!(!remembered(0.4, 200));
+    }
+
+    #[test]
+    fn what_is_no_box_withholds_the_frame() {
+        let nan = Detection { x: f32::NAN, ..face(0.0, 0.5) };
+        assert!(Seen::of(&[face(0.0, 0.9), nan], 0, (640, 480)).is_err());
+    }
+}
