@@ -1,0 +1,143 @@
+//! What the frames of one clip tell each other, through the pipeline that a worker runs: real clips and real pictures,
+//! scripted detectors.
+
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on says where")]
+
+use std::process::Command;
+
+use fog_node::pipeline::{ClipOutput, Pipeline};
+use models::{Detection, detector::Scripted};
+use privacy::Policy;
+use proto::{
+    Clock, Digest, Interval, UtcTime,
+    envelope::{SealGrant, SealedFrame},
+    manifest::{Manifest, Rect},
+    record::{SlotOutcome, WithheldReason},
+    signing::SigningKey,
+    time::ClockSource,
+    wire::{NoiseKey, Offer},
+};
+
+fn root() -> SigningKey {
+    SigningKey::from_seed(&[1; 32]).unwrap()
+}
+
+/// A pipeline whose detector says these in turn, one a frame.
+fn pipeline(mut looks: Vec<Vec<Detection>>) -> Pipeline {
+    looks.reverse();
+    let policy = Policy::named("default").unwrap();
+    let key = SigningKey::from_seed(&[2; 32]).unwrap();
+    let until: UtcTime = "2100-01-01T00:00:00Z".parse().unwrap();
+    let (site, policies) = ("town".parse().unwrap(), vec![policy.reference().digest]);
+    let grant = SealGrant::issue(&root(), key.public(), site, UtcTime::EPOCH, until, policies);
+    let detector = Scripted::answers(1, move || Ok(looks.pop().unwrap()));
+    let auditor = Scripted::boxes(2, vec![]);
+    Pipeline { detector: Box::new(detector), auditor: Box::new(auditor), policy, key, grant }
+}
+
+/// A second of a still test picture.
+fn clip() -> Vec<u8> {
+    let folder = tempfile::tempdir().unwrap();
+    let clip = folder.path().join("clip.mkv");
+    let line = format!(
+        "videotestsrc num-buffers=10 ! video/x-raw,width=320,height=240,framerate=10/1 ! x264enc ! \
+         h264parse ! matroskamux ! filesink location={}",
+        clip.display()
+    );
+    let made = Command::new("gst-launch-1.0").arg("-q").args(line.split_whitespace()).status();
+    assert!(made.unwrap().success());
+    std::fs::read(clip).unwrap()
+}
+
+fn processed(looks: Vec<Vec<Detection>>) -> ClipOutput {
+    let bytes = clip();
+    let every_ns = 200_000_000;
+    let end_ns = every_ns * i64::try_from(looks.len()).unwrap();
+    let offer = Offer {
+        clip: "town/cam-1/000102030405060708090a0b0c0d0e0f/0".parse().unwrap(),
+        digest: Digest::of(&bytes),
+        length: bytes.len() as u64,
+        attempt: 1,
+        noise_key: NoiseKey([3; 32]),
+        noise_epoch: 0,
+        interval: Interval { start_ns: 0, end_ns },
+        every_ns,
+        captured_at: UtcTime::EPOCH,
+        clock: Clock { source: ClockSource::Unknown, uncertainty_ms: None },
+    };
+    pipeline(looks).process(&offer, &bytes)
+}
+
+fn manifests(output: ClipOutput) -> Vec<Manifest> {
+    let opened =
+        output.envelopes.into_iter().map(|bytes| SealedFrame::open(bytes, &root().public()));
+    opened.map(|frame| frame.unwrap().manifest().clone()).collect()
+}
+
+fn face(x: f32, score: f32) -> Detection {
+    Detection { x, y: 80.0, w: 48.0, h: 60.0, score }
+}
+
+fn covers(manifest: &Manifest, found: &Detection) -> bool {
+    let fills: Vec<Rect> = manifest.regions.iter().flat_map(|r| r.fill.clone()).collect();
+    let hidden = |x: f32, y: f32| {
+        fills.iter().any(|r| {
+            (r.x as f32..(r.x + r.w) as f32).contains(&x)
+                && (r.y as f32..(r.y + r.h) as f32).contains(&y)
+        })
+    };
+    (0..100).all(|i| {
+        let at = |k: i32| (k as f32 + 0.5) / 10.0;
+        hidden(found.x + found.w * at(i % 10), found.y + found.h * at(i / 10))
+    })
+}
+
+#[test]
+fn a_face_hidden_from_the_detector_in_one_frame_of_a_clip_is_covered_in_it_and_not_counted() {
+    for hidden in 0..4 {
+        let looks = (0..4).map(|i| if i == hidden { vec![] } else { vec![face(100.0, 0.8)] });
+        let manifests = manifests(processed(looks.collect()));
+        assert_eq!(manifests.len(), 4);
+        for (number, manifest) in manifests.iter().enumerate() {
+            assert!(covers(manifest, &face(100.0, 0.8)), "{hidden}: it flashes in {number}");
+            let cells = usize::from(number != hidden);
+            assert_eq!(manifest.grids().count(), cells, "{hidden}: counted in {number}");
+        }
+    }
+}
+
+#[test]
+fn a_frame_without_neighbours_that_saw_a_face_covers_nothing() {
+    let manifests = manifests(processed(vec![vec![], vec![], vec![], vec![]]));
+    assert!(manifests.iter().all(|manifest| manifest.regions.is_empty()));
+}
+
+/// The lattice of places has a border at 128: a face that trembles over it had two draws of noise without its track.
+#[test]
+fn a_face_that_walks_or_trembles_keeps_its_noise_and_redacting_again_gives_the_same_bytes() {
+    let looks = || (0..4u8).map(|i| vec![face(96.0 + 8.0 * f32::from(i), 0.8)]).collect::<Vec<_>>();
+    let (first, again) = (processed(looks()), processed(looks()));
+    assert_eq!(first.envelopes, again.envelopes, "a worker that is killed and begins anew");
+    let cells: Vec<Vec<u8>> =
+        manifests(first).iter().map(|m| m.grids().next().unwrap().cells.clone()).collect();
+    let alone = |x: f32| {
+        let manifests = manifests(processed(vec![vec![face(x, 0.8)]]));
+        manifests[0].grids().next().unwrap().cells.clone()
+    };
+    assert_eq!(cells[0], alone(96.0));
+    assert_ne!(cells[3], alone(120.0), "the fourth drew the noise of its own place");
+}
+
+#[test]
+fn a_frame_that_fails_says_so_at_its_slot_and_the_others_go_on() {
+    let nan = Detection { x: f32::NAN, ..face(100.0, 0.8) };
+    let see = || vec![face(100.0, 0.8)];
+    let output = processed(vec![see(), vec![nan], see(), see()]);
+    let outcomes: Vec<SlotOutcome> = output.record.slots.iter().map(|s| s.outcome).collect();
+    assert_eq!(outcomes[1], SlotOutcome::Withheld(WithheldReason::Detector));
+    let delivered = [0, 2, 3].map(|at| outcomes[at]);
+    let digests: Vec<SlotOutcome> =
+        output.envelopes.iter().map(|bytes| SlotOutcome::Frame(Digest::of(bytes))).collect();
+    assert_eq!(delivered.as_slice(), digests, "envelopes in the order of slots");
+    assert!(output.record.check().is_ok());
+}
