@@ -1,3 +1,5 @@
+//! Tests of static regions: what they cover, what is refused.
+
 use models::{Detection, detector::Scripted};
 use proptest::prelude::*;
 use proto::manifest::Rect;
