@@ -144,7 +144,7 @@ impl Pipeline {
             clip_captured_at: offer.captured_at,
             clock: offer.clock,
         };
-        let raw = clip.frame_at(in_clip_ns, meta).map_err(|error| {
+        let raw = clip.frame_near(in_clip_ns, tolerance_ns(offer), meta).map_err(|error| {
             warn!(clip = %offer.clip, slot, %error, "slot cannot be decoded");
             SlotOutcome::Undecodable
         })?;
@@ -177,6 +177,15 @@ impl Pipeline {
         }
     }
 }
+
+/// How far a frame may be from its slot: half a second, and a tenth of the sampling interval where that is less, so that
+/// no frame serves two slots. The bridge takes a second; the manifest says the frame's own time.
+fn tolerance_ns(offer: &Offer) -> i64 {
+    (offer.every_ns / 10).clamp(0, TOLERANCE_NS_MAX)
+}
+
+/// Most that a frame may be from its slot, in nanoseconds: people on a pavement change within seconds.
+const TOLERANCE_NS_MAX: i64 = 500_000_000;
 
 /// A frame that waits for its successor.
 struct Held {

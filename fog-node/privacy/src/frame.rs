@@ -50,6 +50,21 @@ impl RawClip {
     pub fn frame_at(&self, at_ns: i64, meta: FrameMeta) -> Result<RawFrame, ClipError> {
         Ok(RawFrame { picture: self.0.frame_at(at_ns)?, meta })
     }
+
+    /// A frame at most `tolerance_ns` away that takes little decoding; its meta says when it was really captured.
+    ///
+    /// # Errors
+    /// As [`Clip::frame_near`].
+    pub fn frame_near(
+        &self,
+        at_ns: i64,
+        tolerance_ns: i64,
+        meta: FrameMeta,
+    ) -> Result<RawFrame, ClipError> {
+        let (picture, shown_ns) = self.0.frame_near(at_ns, tolerance_ns)?;
+        let captured_at = meta.clip_captured_at.plus_ns(shown_ns);
+        Ok(RawFrame { picture, meta: FrameMeta { captured_at, ..meta } })
+    }
 }
 
 /// A frame as the camera saw it. Its pixels can be looked at by a detector and by nothing else.

@@ -162,6 +162,9 @@ fn between(a: &Detection, b: &Detection, share: f32) -> Detection {
 }
 
 #[cfg(test)]
+mod looks;
+
+#[cfg(test)]
 mod tests {
     use super::*;
 

@@ -1,14 +1,14 @@
 //! Owns the decoding of a clip: bytes in a sealed memfd, seeks to the frames that are needed, limits checked before a
 //! picture is decoded.
 
-use std::{io::Write, os::fd::AsRawFd};
+use std::{io::Write, ops::RangeInclusive, os::fd::AsRawFd};
 
 use gstreamer as gst;
 use gstreamer::prelude::*;
 use gstreamer_app::AppSink;
 use proto::limits::{PICTURE_HEIGHT_MAX, PICTURE_WIDTH_MAX};
 
-use crate::{Picture, disposable};
+use crate::{Picture, disposable, gate::Gate};
 
 /// Longest wait for one picture: a key frame group of 60 s of 4K decodes in less.
 const WAIT: gst::ClockTime = gst::ClockTime::from_seconds(20);
@@ -44,6 +44,7 @@ pub enum ClipError {
 pub struct Clip {
     pipeline: gst::Pipeline,
     sink: AppSink,
+    gate: Gate,
     /// The memory file must live as long as the pipeline reads it.
     _file: std::fs::File,
 }
@@ -72,7 +73,7 @@ impl Clip {
             .ok_or_else(|| ClipError::System("GStreamer plugins are missing".to_owned()))?;
         let sink = pipeline.by_name("sink").and_then(|e| e.downcast::<AppSink>().ok());
         let sink = sink.ok_or_else(|| ClipError::System("no appsink".to_owned()))?;
-        let clip = Self { pipeline, sink, _file: file };
+        let clip = Self { pipeline, sink, gate: Gate::default(), _file: file };
         clip.one_decoder_thread()?;
         clip.refuse_large_pictures()?;
         clip.preroll()?;
@@ -96,6 +97,7 @@ impl Clip {
         let headers = self.pipeline.by_name("headers");
         let pad = headers.and_then(|headers| headers.static_pad("sink"));
         let pad = pad.ok_or_else(|| ClipError::System("no caps filter".to_owned()))?;
+        self.gate.watch(&pad);
         disposable::drop_unneeded(&pad);
         pad.add_probe(gst::PadProbeType::EVENT_DOWNSTREAM, |pad, info| {
             let Some(gst::EventView::Caps(caps)) = info.event().map(|event| event.view()) else {
@@ -155,26 +157,77 @@ impl Clip {
     /// # Errors
     /// When there is none or it cannot be decoded.
     pub fn frame_at(&self, at_ns: i64) -> Result<Picture, ClipError> {
+        let sample = self.seek(gst::SeekFlags::ACCURATE, at_ns)?;
+        picture(&sample)
+    }
+
+    /// A picture at most `tolerance_ns` away from `at_ns` that takes little decoding, and a time in nanoseconds after the
+    /// clip's start at which it is shown: the nearest key frame where there is one, else the earliest that is near enough.
+    ///
+    /// # Errors
+    /// When there is none or it cannot be decoded.
+    pub fn frame_near(&self, at_ns: i64, tolerance_ns: i64) -> Result<(Picture, i64), ClipError> {
+        let near = at_ns.saturating_sub(tolerance_ns)..=at_ns.saturating_add(tolerance_ns);
+        let key = || self.seek_to_key(at_ns, near.clone());
+        let early = || {
+            let from_start = *near.start() >= 0 && tolerance_ns > 0;
+            from_start.then(|| self.seek(gst::SeekFlags::ACCURATE, *near.start()).ok()).flatten()
+        };
+        let cheap = |sample: gst::Sample| {
+            let shown_ns = time(&sample).filter(|shown_ns| near.contains(shown_ns))?;
+            Some((sample, shown_ns))
+        };
+        let found = key().and_then(cheap).or_else(|| early().and_then(cheap));
+        if let Some((sample, shown_ns)) = found {
+            return Ok((picture(&sample)?, shown_ns));
+        }
+        let sample = self.seek(gst::SeekFlags::ACCURATE, at_ns)?;
+        let shown_ns = time(&sample).unwrap_or(at_ns);
+        Ok((picture(&sample)?, shown_ns))
+    }
+
+    /// The nearest key frame, when it is near enough. Nothing else is decoded.
+    fn seek_to_key(&self, at_ns: i64, near: RangeInclusive<i64>) -> Option<gst::Sample> {
+        let answer = self.gate.ask(near);
+        let snap = gst::SeekFlags::KEY_UNIT | gst::SeekFlags::SNAP_NEAREST;
+        let at = gst::ClockTime::from_nseconds(u64::try_from(at_ns).unwrap_or(0));
+        let sought = self.pipeline.seek_simple(gst::SeekFlags::FLUSH | snap, at).is_ok();
+        let is_near = sought && answer.is_near();
+        let sample = is_near.then(|| self.sink.try_pull_preroll(WAIT)).flatten();
+        self.gate.open();
+        sample
+    }
+
+    fn seek(&self, flags: gst::SeekFlags, at_ns: i64) -> Result<gst::Sample, ClipError> {
         let wrong = |what: &str| ClipError::Decode(what.to_owned());
         let at = gst::ClockTime::from_nseconds(u64::try_from(at_ns).unwrap_or(0));
-        let flags = gst::SeekFlags::FLUSH | gst::SeekFlags::ACCURATE;
+        let flags = gst::SeekFlags::FLUSH | flags;
         self.pipeline.seek_simple(flags, at).map_err(|_| wrong("cannot seek in it"))?;
-        let sample = self.sink.try_pull_preroll(WAIT);
-        let sample = sample.ok_or_else(|| wrong("no picture at the slot"))?;
-        let caps = sample.caps().ok_or_else(|| wrong("picture without caps"))?;
-        let info =
-            gstreamer_video::VideoInfo::from_caps(caps).map_err(|e| wrong(&e.to_string()))?;
-        let buffer = sample.buffer().ok_or_else(|| wrong("sample without picture"))?;
-        let map = buffer.map_readable().map_err(|e| wrong(&e.to_string()))?;
-        let stride = info.stride().first().copied().and_then(|s| usize::try_from(s).ok());
-        let row = info.width() as usize * 3;
-        let stride = stride.filter(|s| *s >= row).ok_or_else(|| wrong("picture with odd rows"))?;
-        let mut bgr = Vec::with_capacity(row * info.height() as usize);
-        for line in map.as_slice().chunks(stride).take(info.height() as usize) {
-            bgr.extend_from_slice(line.get(..row).unwrap_or_default());
-        }
-        Picture::new(info.width(), info.height(), bgr).map_err(|e| wrong(&e.to_string()))
+        self.sink.try_pull_preroll(WAIT).ok_or_else(|| wrong("no picture at the slot"))
     }
+}
+
+/// When a picture is shown, in nanoseconds after the clip's start.
+fn time(sample: &gst::Sample) -> Option<i64> {
+    let segment = sample.segment()?.downcast_ref::<gst::ClockTime>()?;
+    let shown = segment.to_stream_time(sample.buffer()?.pts()?)?;
+    i64::try_from(shown.nseconds()).ok()
+}
+
+fn picture(sample: &gst::Sample) -> Result<Picture, ClipError> {
+    let wrong = |what: &str| ClipError::Decode(what.to_owned());
+    let caps = sample.caps().ok_or_else(|| wrong("picture without caps"))?;
+    let info = gstreamer_video::VideoInfo::from_caps(caps).map_err(|e| wrong(&e.to_string()))?;
+    let buffer = sample.buffer().ok_or_else(|| wrong("sample without picture"))?;
+    let map = buffer.map_readable().map_err(|e| wrong(&e.to_string()))?;
+    let stride = info.stride().first().copied().and_then(|s| usize::try_from(s).ok());
+    let row = info.width() as usize * 3;
+    let stride = stride.filter(|s| *s >= row).ok_or_else(|| wrong("picture with odd rows"))?;
+    let mut bgr = Vec::with_capacity(row * info.height() as usize);
+    for line in map.as_slice().chunks(stride).take(info.height() as usize) {
+        bgr.extend_from_slice(line.get(..row).unwrap_or_default());
+    }
+    Picture::new(info.width(), info.height(), bgr).map_err(|e| wrong(&e.to_string()))
 }
 
 /// Name of the message that the header probe posts.
@@ -273,6 +326,38 @@ mod tests {
                     assert_eq!(sought.row(y as u32, 0, 320), row, "{muxer}: picture {number}");
                 }
             }
+        }
+    }
+
+    /// Key frames each 2 s at 10 pictures a second.
+    #[test]
+    fn a_near_picture_is_a_key_frame_or_the_earliest_in_reach_and_says_its_own_time() {
+        let x264 =
+            "x264enc bframes=3 key-int-max=20 option-string=scenecut=0 speed-preset=veryfast";
+        for muxer in ["matroskamux", "mp4mux"] {
+            let bytes = encoded(320, 240, 6, &format!("{x264} ! h264parse ! {muxer}"));
+            let clip = Clip::open(&bytes).unwrap();
+            let ms = |at: i64| at * 1_000_000;
+            for (at, tolerance, expected) in [
+                (0, 500, 0),
+                (2_000, 500, 2_000),
+                (2_400, 500, 2_000),
+                (3_600, 500, 4_000),
+                (3_000, 500, 2_500),
+                (3_000, 0, 3_000),
+                (3_050, 10, 3_040),
+            ] {
+                let (near, shown) = clip.frame_near(ms(at), ms(tolerance)).unwrap();
+                // Matroska keeps milliseconds, and a snap may be backwards only.
+                let back = (at, expected) == (3_600, 4_000) && shown < ms(at);
+                let expected = if back { 3_100 } else { expected };
+                assert!((shown - ms(expected)).abs() <= ms(1), "{muxer}: {at} gave {shown}");
+                let exact = clip.frame_at(shown + ms(20)).unwrap();
+                for y in 0..240 {
+                    assert_eq!(near.row(y, 0, 320), exact.row(y, 0, 320), "{muxer}: {at}");
+                }
+            }
+            assert!(clip.frame_near(ms(60_000), ms(500)).is_err(), "{muxer}: after its end");
         }
     }
 

@@ -3,6 +3,7 @@
 
 mod clip;
 mod disposable;
+mod gate;
 mod picture;
 
 pub use clip::{Clip, ClipError};

@@ -30,6 +30,8 @@ pub(crate) struct Options {
     json: bool,
 }
 
+/// How far a frame may be from its time, as a fog node has it for a frame each 5 s.
+const TOLERANCE_NS: i64 = 500_000_000;
 /// The stages in their order.
 const STAGES: [&str; 5] = ["seek and decode", "detect", "redact", "audit", "encode and seal"];
 
@@ -75,7 +77,8 @@ pub(crate) fn run(
         let at_ns = (f64::from(number) * options.every * 1e9) as i64;
         let mut clock = Stopwatch::start()?;
         // A video ends where it has no picture to show.
-        let Ok(raw) = clip.frame_at(at_ns, crate::cells::meta()) else { break };
+        let near = clip.frame_near(at_ns, TOLERANCE_NS, crate::cells::meta());
+        let Ok(raw) = near else { break };
         let decoded = clock.lap()?;
         let view = raw.view().context("a picture without pixels")?;
         size = (view.width(), view.height());
