@@ -4,7 +4,11 @@
 use models::Detection;
 use proto::manifest::Grid;
 
-use crate::{Noise, Policy, RawFrame, Seen, Withheld, policy::Colour, redact::covered};
+use crate::{
+    Noise, Policy, RawFrame, Seen, Withheld,
+    policy::{Colour, Ring},
+    redact::covered,
+};
 
 /// Name of every policy that exists for a measurement only.
 pub const TRIAL: &str = "trial";
@@ -27,6 +31,19 @@ impl Policy {
     #[must_use]
     pub fn with_colour(self, luma: (u8, u8), noise_scale: u8, quantum: u8) -> Self {
         Self { name: TRIAL, colour: Some(Colour { luma, noise_scale, quantum }), ..self }
+    }
+
+    /// The same with another ring around what the auditor finds: hundredths above, beside, below.
+    #[must_use]
+    pub fn audited(self, (above, beside, below): (u8, u8, u8)) -> Self {
+        Self { name: TRIAL, audit_ring: Ring { above, beside, below }, ..self }
+    }
+
+    /// The ring around what the auditor finds: hundredths above, beside, below.
+    #[must_use]
+    pub const fn audit_ring(&self) -> (u8, u8, u8) {
+        let Ring { above, beside, below } = self.audit_ring;
+        (above, beside, below)
     }
 
     /// Rows and columns of cells over a face; absent under solid fill.

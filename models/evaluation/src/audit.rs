@@ -21,35 +21,49 @@ use crate::{
 pub(crate) struct Options {
     /// Folder with `images/` and `annotations/` in Pascal VOC.
     #[arg(long)]
-    voc: PathBuf,
+    pub voc: PathBuf,
     /// Redaction policy.
     #[arg(long, default_value = "default")]
-    policy: String,
+    pub policy: String,
     /// JSON instead of a table.
     #[arg(long)]
-    json: bool,
+    pub json: bool,
     /// Only every n-th photo: a quick look.
     #[arg(long, default_value_t = 1)]
-    every: usize,
+    pub every: usize,
     /// Regions deleted in each photo at most, one at a time.
     #[arg(long, default_value_t = 2)]
-    deletions: usize,
+    pub deletions: usize,
     /// One half of the photos, told apart by their group of near-duplicates.
     #[arg(long)]
-    half: Option<Half>,
+    pub half: Option<Half>,
     /// Folder with the `index.csv` that has the groups; the folder of the photos unless given.
     #[arg(long)]
-    groups: Option<PathBuf>,
+    pub groups: Option<PathBuf>,
     /// Seed of the choice of regions.
     #[arg(long, default_value_t = 1)]
-    seed: u64,
+    pub seed: u64,
+    /// Tries operating points of the auditor instead, and chooses one on half a by the design's bounds.
+    #[arg(long, conflicts_with = "half")]
+    pub calibrate: bool,
 }
 
 /// Deleted regions of one size and how many of them were noticed.
 #[derive(Debug, Clone, Copy, Default)]
-struct Power {
-    deleted: u32,
-    noticed: u32,
+pub(crate) struct Power {
+    pub deleted: u32,
+    pub noticed: u32,
+}
+
+impl Power {
+    pub(crate) const fn add(&mut self, noticed: bool) {
+        self.deleted += 1;
+        self.noticed += noticed as u32;
+    }
+
+    pub(crate) const fn and(self, other: Self) -> Self {
+        Self { deleted: self.deleted + other.deleted, noticed: self.noticed + other.noticed }
+    }
 }
 
 #[derive(Debug, Serialize)]
@@ -74,7 +88,7 @@ struct Report {
 }
 
 /// What every frame of a run needs.
-struct Run<'a> {
+pub(crate) struct Run<'a> {
     detector: &'a mut dyn FaceDetector,
     auditor: &'a mut dyn FaceDetector,
     policy: Policy,
@@ -91,14 +105,7 @@ pub(crate) fn run(
     auditor: &mut dyn FaceDetector,
 ) -> anyhow::Result<()> {
     let photos = photos(&options.voc, options.groups.as_ref(), options.half)?;
-    let mut run = Run {
-        detector,
-        auditor,
-        policy: Policy::named(&options.policy)?,
-        // The value of the key does not change where regions lie.
-        noise: Noise::new([0; 32], 0),
-        random: ChaCha8Rng::seed_from_u64(options.seed),
-    };
+    let mut run = Run::new(detector, auditor, Policy::named(&options.policy)?, options.seed);
     let mut power = [Power::default(); 3];
     let (mut pictures, mut withheld) = (0u32, 0u32);
     let (mut base, mut added) = (0.0, 0.0);
@@ -114,17 +121,22 @@ pub(crate) fn run(
             }
             Err(_) => withheld += 1,
         }
-        run.delete(photo, &found, options.deletions, &mut power)?;
+        for Exposed { bin, face, rest } in exposed(&mut run, photo, &found, options.deletions)? {
+            let noticed = match run.audited(photo, &rest)? {
+                Ok(frame) => area(&frame).covers(face).0,
+                Err(_) => true,
+            };
+            if let Some(power) = power.get_mut(bin) {
+                power.add(noticed);
+            }
+        }
         if pictures.is_multiple_of(50) {
             eprintln!("{pictures} pictures of {}", photos.len() / options.every.max(1));
         }
     }
     let delivered = f64::from((pictures - withheld).max(1));
     let mut rows: BTreeMap<&'static str, Power> = BINS.into_iter().zip(power).collect();
-    let large = power.iter().skip(1).fold(Power::default(), |sum, row| Power {
-        deleted: sum.deleted + row.deleted,
-        noticed: sum.noticed + row.noticed,
-    });
+    let large = power.iter().skip(1).fold(Power::default(), |sum, row| sum.and(*row));
     rows.insert("32+", large);
     let row = |Power { deleted, noticed }| PowerRow {
         deleted,
@@ -143,24 +155,35 @@ pub(crate) fn run(
     print(&report, options.json)
 }
 
-fn area(frame: &AnonymisedFrame) -> Area {
+pub(crate) fn area(frame: &AnonymisedFrame) -> Area {
     Area::of(frame.size(), frame.regions())
 }
 
-impl Run<'_> {
+impl<'a> Run<'a> {
+    pub(crate) fn new(
+        detector: &'a mut dyn FaceDetector,
+        auditor: &'a mut dyn FaceDetector,
+        policy: Policy,
+        seed: u64,
+    ) -> Self {
+        // The value of the key does not change where regions lie.
+        let noise = Noise::new([0; 32], 0);
+        Self { detector, auditor, policy, noise, random: ChaCha8Rng::seed_from_u64(seed) }
+    }
+
     fn raw(photo: &Photo) -> anyhow::Result<RawFrame> {
         let file = || photo.image.display().to_string();
         let bytes = std::fs::read(&photo.image).with_context(file)?;
         RawFrame::from_still(&bytes, crate::cells::meta()).with_context(file)
     }
 
-    fn detect(&mut self, photo: &Photo) -> anyhow::Result<Vec<Detection>> {
+    pub(crate) fn detect(&mut self, photo: &Photo) -> anyhow::Result<Vec<Detection>> {
         let raw = Self::raw(photo)?;
         Ok(self.detector.detect(raw.view().context("a picture without pixels")?)?)
     }
 
     /// The product's redaction of these boxes, and an auditor that finds nothing.
-    fn unaudited(
+    pub(crate) fn unaudited(
         &self,
         photo: &Photo,
         found: &[Detection],
@@ -174,7 +197,7 @@ impl Run<'_> {
     }
 
     /// The product's redaction of these boxes and its audit.
-    fn audited(
+    pub(crate) fn audited(
         &mut self,
         photo: &Photo,
         found: &[Detection],
@@ -184,39 +207,38 @@ impl Run<'_> {
         Ok(redacted
             .and_then(|frame| privacy::audit(frame, self.auditor, &self.policy, &self.noise)))
     }
+}
 
-    /// Deletes the boxes of one annotated face after the other, as if the detector had not seen it, and asks the
-    /// auditor. A face that its neighbours' regions still cover is not exposed, and no trial.
-    fn delete(
-        &mut self,
-        photo: &Photo,
-        found: &[Detection],
-        deletions: usize,
-        power: &mut [Power; 3],
-    ) -> anyhow::Result<()> {
-        let mut faces: Vec<&Face> = photo.faces.iter().collect();
-        faces.shuffle(&mut self.random);
-        let mut done = 0;
-        for face in faces {
-            let Some(row) = bin(face).and_then(|bin| power.get_mut(bin)) else { continue };
-            let rest: Vec<Detection> = found.iter().filter(|d| !is_of(d, face)).copied().collect();
-            if done == deletions || rest.len() == found.len() {
-                continue;
-            }
-            let Some(exposed) = self.unaudited(photo, &rest)? else { continue };
-            if area(&exposed).covers(face).0 {
-                continue;
-            }
-            let noticed = match self.audited(photo, &rest)? {
-                Ok(frame) => area(&frame).covers(face).0,
-                Err(_) => true,
-            };
-            row.deleted += 1;
-            row.noticed += u32::from(noticed);
-            done += 1;
+/// A face whose boxes are deleted, as if the detector had not seen it, and the boxes that are left.
+pub(crate) struct Exposed<'a> {
+    pub bin: usize,
+    pub face: &'a Face,
+    pub rest: Vec<Detection>,
+}
+
+/// Some annotated faces of a photo, by lot, each deleted alone. A face that its neighbours' regions still cover is not
+/// exposed, and no trial.
+pub(crate) fn exposed<'a>(
+    run: &mut Run<'_>,
+    photo: &'a Photo,
+    found: &[Detection],
+    deletions: usize,
+) -> anyhow::Result<Vec<Exposed<'a>>> {
+    let mut faces: Vec<&Face> = photo.faces.iter().collect();
+    faces.shuffle(&mut run.random);
+    let mut exposed = Vec::new();
+    for face in faces {
+        let Some(bin) = bin(face) else { continue };
+        let rest: Vec<Detection> = found.iter().filter(|d| !is_of(d, face)).copied().collect();
+        if exposed.len() == deletions || rest.len() == found.len() {
+            continue;
         }
-        Ok(())
+        let Some(without) = run.unaudited(photo, &rest)? else { continue };
+        if !area(&without).covers(face).0 {
+            exposed.push(Exposed { bin, face, rest });
+        }
     }
+    Ok(exposed)
 }
 
 fn is_of(found: &Detection, face: &Face) -> bool {

@@ -6,6 +6,8 @@ mod area;
 mod attack;
 mod audit;
 mod augment;
+mod blurs;
+mod calibrate;
 mod cells;
 mod choice;
 mod coverage;
@@ -88,6 +90,9 @@ fn main() -> anyhow::Result<()> {
         Command::Audit(options) => {
             let runtime = runtime()?;
             let Detectors { mut detector, mut auditor } = Detectors::open(&runtime, &assets)?;
+            if options.calibrate {
+                return calibrate::run(&options, &runtime, &assets, &mut detector);
+            }
             audit::run(&options, &mut detector, &mut auditor)
         }
         Command::Curve(options) => curve::run(&options),

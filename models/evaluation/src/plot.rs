@@ -125,3 +125,55 @@ pub(crate) fn curve(file: &Path, rows: &[(&Row, &Attack)]) -> anyhow::Result<()>
     labels.draw().map_err(|e| wrong(&e))?;
     root.present().map_err(|e| wrong(&e))
 }
+
+/// One redaction and the rank-1 of each attack on it, with its interval.
+pub(crate) struct Ranks {
+    pub name: String,
+    pub attacks: Vec<(f64, [f64; 2])>,
+}
+
+/// Rank-1 of several attacks on each of some redactions, with intervals: one column a redaction.
+pub(crate) fn ranks(
+    file: &Path,
+    caption: &str,
+    attacks: &[&str],
+    rows: &[Ranks],
+) -> anyhow::Result<()> {
+    let root = SVGBackend::new(file, (1040, 560)).into_drawing_area();
+    let wrong = |e: &dyn std::fmt::Display| anyhow!("{}: {e}", file.display());
+    root.fill(&WHITE).map_err(|e| wrong(&e))?;
+    #[expect(clippy::cast_precision_loss, reason = "a handful of rows")]
+    let (width, step) = (rows.len() as f64, 0.5 / attacks.len().max(1) as f64);
+    let mut chart = ChartBuilder::on(&root)
+        .margin(16)
+        .caption(caption, FONT)
+        .x_label_area_size(40)
+        .y_label_area_size(60)
+        .build_cartesian_2d(0.0..width, 0.0..1.0)
+        .map_err(|e| wrong(&e))?;
+    let mut mesh = chart.configure_mesh();
+    mesh.disable_x_mesh().disable_x_axis().y_desc("rank-1").draw().map_err(|e| wrong(&e))?;
+    for (number, attack) in attacks.iter().enumerate() {
+        let colour = Palette99::pick(number).to_rgba();
+        #[expect(clippy::cast_precision_loss, reason = "a handful of rows")]
+        let points = rows.iter().enumerate().filter_map(|(column, row)| {
+            let (share, [low, high]) = *row.attacks.get(number)?;
+            let x = column as f64 + 0.25 + step * number as f64;
+            Some(ErrorBar::new_vertical(x, low, share, high, colour.filled(), 10))
+        });
+        chart
+            .draw_series(points)
+            .map_err(|e| wrong(&e))?
+            .label((*attack).to_owned())
+            .legend(move |(x, y)| Circle::new((x + 8, y), 4, colour.filled()));
+    }
+    #[expect(clippy::cast_precision_loss, reason = "a handful of rows")]
+    let names = rows.iter().enumerate().map(|(column, row)| {
+        Text::new(row.name.clone(), (column as f64 + 0.05, 0.02), ("sans-serif", 13))
+    });
+    chart.draw_series(names).map_err(|e| wrong(&e))?;
+    let mut labels = chart.configure_series_labels();
+    labels.position(SeriesLabelPosition::UpperRight).background_style(WHITE).border_style(BLACK);
+    labels.draw().map_err(|e| wrong(&e))?;
+    root.present().map_err(|e| wrong(&e))
+}

@@ -7,7 +7,7 @@ use std::{
 };
 
 use anyhow::Context;
-use models::{Detection, FaceDetector, pixels::Window};
+use models::{Detection, FaceDetector};
 use onnx::{Recogniser, Runtime};
 use privacy::{Noise, Policy, RawFrame};
 use proto::manifest::Grid;
@@ -17,13 +17,14 @@ use serde::Serialize;
 
 use crate::{
     attack::{Subject, Target},
+    blurs::{Blur, JITTER, features},
     cells::moved,
     choice::Choice,
     identity::{Folds, Plan},
     looks::Seen,
     people::{self, People},
-    rebuild::{self, Kernel},
-    reidentify,
+    plot::{self, Ranks},
+    rebuild, reidentify,
     still::{self, Still},
 };
 
@@ -40,6 +41,12 @@ pub(crate) struct Options {
     /// How often the photos are dealt anew into four folds.
     #[arg(long, default_value_t = 2)]
     repeats: usize,
+    /// Every named policy, and one cell without noise, in the same run.
+    #[arg(long)]
+    all: bool,
+    /// Figure to write (SVG): rank-1 before and after, row by row.
+    #[arg(long)]
+    plot: Option<PathBuf>,
     /// Seed of everything that is drawn.
     #[arg(long, default_value_t = 1)]
     seed: u64,
@@ -50,26 +57,14 @@ pub(crate) struct Options {
 
 /// Looks at a learning photo, each rebuilt on its own.
 const LEARNED: usize = 3;
-/// Jitter of boxes: each edge moves by up to this share of its side.
-const JITTER: f32 = 0.05;
-/// Sides of the grey picture that attackers learn from: finer ones take longer and name nobody better.
-const FEATURES: usize = 14;
-/// Standard deviation of the Gaussian, as a share of the longer side of the box.
-const GAUSSIAN: f32 = 0.1;
-/// The box of the 2021 workflow's blur, in pixels.
-const WORKFLOW: usize = 10;
-/// Trust in the cells and in the blurred pixels: what noise leaves of each.
+/// Trust in the cells: what noise leaves of them.
 const SMOOTH: f64 = 0.02;
-const NOISE: f32 = 1e-4;
-
 /// A way to hide a face.
 enum Redaction {
     /// The policy, its noise the same in every frame, or another in each.
     Cells(Policy, bool),
-    /// Gaussian blur of the box.
-    Gaussian,
-    /// The blur of the 2021 workflow.
-    Workflow,
+    /// Another's blur.
+    Blur(Blur),
 }
 
 /// What became of one redaction.
@@ -113,13 +108,7 @@ pub(crate) fn run(
     let folds = Folds::deal(&subjects, options.repeats, options.seed);
     let plan = Plan { folds, seed: options.seed };
     let mut rows = BTreeMap::new();
-    let across = format!("{name}, across epochs");
-    for (name, redaction) in [
-        (name.clone(), Redaction::Cells(policy.clone(), false)),
-        (across, Redaction::Cells(policy, true)),
-        ("gaussian".to_owned(), Redaction::Gaussian),
-        ("workflow 2021".to_owned(), Redaction::Workflow),
-    ] {
+    for (name, redaction) in redactions(policy, &name, options.all)? {
         let job = Job { options, people: &people, subjects: &subjects, plan: &plan };
         rows.insert(name.clone(), job.row(&name, &redaction, recogniser.as_mut())?);
     }
@@ -132,7 +121,37 @@ pub(crate) fn run(
         rows,
         bootstrap: plan.bootstrap(&people),
     };
+    if let Some(file) = &options.plot {
+        let rows = report.rows.iter().map(|(name, row)| {
+            let rebuilt = (row.rebuilt, row.gain_interval.map(|gain| row.single + gain));
+            Ranks { name: name.clone(), attacks: vec![(row.single, [row.single; 2]), rebuilt] }
+        });
+        let of = ["one frame", "rebuilt from all frames (95% of the gain)"];
+        plot::ranks(
+            file,
+            "Parrot rank-1 before and after reconstruction",
+            &of,
+            &rows.collect::<Vec<_>>(),
+        )?;
+    }
     print(&report, options.json)
+}
+
+/// What is attacked in one run, Gaussian blur always.
+fn redactions(policy: Policy, name: &str, all: bool) -> anyhow::Result<Vec<(String, Redaction)>> {
+    let mut redactions = vec![
+        (name.to_owned(), Redaction::Cells(policy.clone(), false)),
+        (format!("{name}, across epochs"), Redaction::Cells(policy, true)),
+    ];
+    redactions.extend(Blur::ALL.map(|blur| (blur.name().to_owned(), Redaction::Blur(blur))));
+    if all {
+        for other in ["default", "strict", "solid"].into_iter().filter(|other| *other != name) {
+            redactions.push((other.to_owned(), Redaction::Cells(Policy::named(other)?, false)));
+        }
+        let floor = Policy::trial((1, 1), 0, 1);
+        redactions.push(("1x1".to_owned(), Redaction::Cells(floor, false)));
+    }
+    Ok(redactions)
 }
 
 /// One redaction over all photos.
@@ -240,11 +259,14 @@ impl Job<'_> {
     ) -> anyhow::Result<Pair> {
         match redaction {
             Redaction::Cells(policy, across) => self.cells(frame, face, policy, *across, random),
-            Redaction::Gaussian => {
-                let kernel = Kernel::gaussian(GAUSSIAN * face.w.max(face.h));
-                Self::blur(frame, face, &kernel)
+            Redaction::Blur(blur) => {
+                let looks = blur.looks(frame, face, self.options.frames, random)?;
+                let place = looks.first().context("no look")?.place;
+                let rebuilt = rebuild::from_blurred(&looks, |place| blur.kernels(place), place);
+                let rebuilt = rebuilt.context("a blurred picture")?;
+                let first = looks.into_iter().next().context("no look")?.still;
+                Ok(Pair { single: (features(&first), first), rebuilt })
             }
-            Redaction::Workflow => Self::blur(frame, face, &Kernel::mean(WORKFLOW)),
         }
     }
 
@@ -274,30 +296,6 @@ impl Job<'_> {
         let single = first.cells.iter().map(|value| f32::from(*value) / 255.0).collect();
         Ok(Pair { single: (single, drawn(first)), rebuilt })
     }
-
-    /// The blurred box in whole grey levels, as a file would have it, and what becomes of it. One frame is enough.
-    fn blur(frame: &RawFrame, face: Detection, kernel: &Kernel) -> anyhow::Result<Pair> {
-        let view = frame.view().context("an empty picture")?;
-        let window = whole_pixels(face, view.width(), view.height());
-        let clear = Still::cut(view, window).context("a face outside its picture")?;
-        let blurred = rebuild::blurred(&clear, kernel);
-        let rebuilt = rebuild::from_blurred(std::slice::from_ref(&blurred), kernel, NOISE);
-        let rebuilt = rebuilt.context("a blurred picture")?;
-        Ok(Pair { single: (features(&blurred), blurred), rebuilt })
-    }
-}
-
-#[expect(
-    clippy::cast_possible_truncation,
-    clippy::cast_sign_loss,
-    clippy::cast_precision_loss,
-    reason = "clamped to the picture"
-)]
-fn whole_pixels(face: Detection, width: usize, height: usize) -> Window {
-    let clamp = |at: f32, side: usize| at.round().clamp(0.0, side as f32) as usize;
-    let (x0, x1) = (clamp(face.x, width), clamp(face.x + face.w, width));
-    let (y0, y1) = (clamp(face.y, height), clamp(face.y + face.h, height));
-    Window { x: x0, y: y0, w: (x1 - x0).max(1), h: (y1 - y0).max(1) }
 }
 
 /// The cells as a picture.
@@ -309,12 +307,6 @@ fn drawn(grid: &Grid) -> Still {
     };
     let planes = (0..3).flat_map(plane).collect();
     Still { width: columns, height: rows, planes }
-}
-
-fn features(still: &Still) -> Vec<f32> {
-    let small = still.reduced(FEATURES, FEATURES);
-    let grey = |at| small.pixel(at).into_iter().sum::<f32>() / (3.0 * 255.0);
-    (0..FEATURES * FEATURES).map(grey).collect()
 }
 
 /// As a recogniser takes it.
