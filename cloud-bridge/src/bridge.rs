@@ -1,6 +1,6 @@
 //! Owns what the tasks of a bridge share: who it is, time, counters, and the bells that wake one task for another.
 
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 
 use base::{Clock, counters::Counters};
 use proto::{Identity, SiteId, UtcTime, control::DeviceStatus, control::Presence, control::SCHEMA};
@@ -155,6 +155,7 @@ impl Bridge {
             software: env!("CARGO_PKG_VERSION").to_owned(),
             cameras: std::collections::BTreeMap::new(),
             counters,
+            watched: BTreeMap::new(),
         }
     }
 }

@@ -154,6 +154,7 @@ impl Gateway {
             software: env!("CARGO_PKG_VERSION").to_owned(),
             cameras,
             counters: self.counters.snapshot(),
+            watched: BTreeMap::new(),
         })
     }
 }

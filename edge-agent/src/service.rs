@@ -188,6 +188,7 @@ fn last_will(gateway: &Gateway) -> Result<Message, BusError> {
         software: env!("CARGO_PKG_VERSION").to_owned(),
         cameras: BTreeMap::new(),
         counters: BTreeMap::new(),
+        watched: BTreeMap::new(),
     };
     Message::json(&topic::status(&gateway.identity), &status, true)
 }

@@ -5,6 +5,7 @@
 //! one of them, `bridge` is the way out, `service` starts them all.
 
 pub mod bridge;
+pub mod canary;
 pub mod config;
 pub mod framing;
 pub mod node;
@@ -15,5 +16,7 @@ pub mod pool;
 pub mod receiver;
 pub mod sandbox;
 pub mod service;
+pub mod silence;
 pub mod swap;
+pub mod watch;
 pub mod worker;

@@ -9,7 +9,7 @@ use proto::{
     control::{DeviceStatus, FogEndpoint, Presence, SCHEMA},
 };
 
-use crate::{bridge::Bridge, offer::Gateways, pool::Pool};
+use crate::{bridge::Bridge, offer::Gateways, pool::Pool, watch::Watches};
 
 /// Counters of a fog node: name and meaning. Those of refused peers are `link`'s.
 pub mod count {
@@ -45,6 +45,10 @@ pub mod count {
     pub const FRAMES: &str = "frames_delivered_total";
     /// Frames that privacy did not let out.
     pub const WITHHELD: &str = "frames_withheld_total";
+    /// Frames in which the detector found nothing.
+    pub const SILENT: &str = "frames_silent_total";
+    /// Frames that were withheld since the auditor contradicted the detector's silence.
+    pub const DOUBTED: &str = "frames_doubted_total";
     /// Slots whose picture could not be decoded.
     pub const UNDECODABLE: &str = "slots_undecodable_total";
     /// Workers that became ready.
@@ -79,6 +83,8 @@ pub struct Node {
     pub receiver: Receiver,
     /// Workers.
     pub pool: Pool,
+    /// How the detector does on each camera.
+    pub watches: Watches,
     /// The bridge.
     pub bridge: Bridge,
     /// Requested when no new clip is taken any more.
@@ -90,7 +96,8 @@ impl Node {
     #[must_use]
     pub fn status(&self, presence: Presence) -> DeviceStatus {
         let at = UtcTime::from_micros(self.clock.utc_micros()).ok();
-        DeviceStatus { at, counters: self.counters.snapshot(), ..status(&self.identity, presence) }
+        let (counters, watched) = (self.counters.snapshot(), self.watches.status());
+        DeviceStatus { at, counters, watched, ..status(&self.identity, presence) }
     }
 
     /// The retained address. Without a seat there is no credit either.
@@ -112,5 +119,6 @@ pub fn status(identity: &Identity, presence: Presence) -> DeviceStatus {
         software: env!("CARGO_PKG_VERSION").to_owned(),
         cameras: BTreeMap::new(),
         counters: BTreeMap::new(),
+        watched: BTreeMap::new(),
     }
 }

@@ -14,6 +14,7 @@ use std::{
 
 use proto::{
     limits::{ENVELOPE_BYTES_MAX, SLOTS_MAX},
+    watch::Notes,
     wire::{Offer, WorkerMessage},
 };
 use zeroize::Zeroizing;
@@ -223,15 +224,16 @@ fn exchange(
     stdin.flush()?;
     // From here on the worker alone has the clip.
     drop(job.bytes);
-    let mut envelopes = Vec::new();
+    let (mut envelopes, mut notes) = (Vec::new(), Notes::default());
     loop {
         match framing::read(stdout)? {
             Some(WorkerMessage::Frame { length }) if envelopes.len() < SLOTS_MAX => {
                 let max = ENVELOPE_BYTES_MAX as u64;
                 envelopes.push(framing::read_bytes(stdout, u64::from(length), max)?);
             }
+            Some(WorkerMessage::Notes(said)) => notes = said,
             Some(WorkerMessage::Record(record)) => {
-                return Ok(ClipOutput { envelopes, record: *record });
+                return Ok(ClipOutput { envelopes, record: *record, notes });
             }
             _ => return Err(FramingError::Pipe(std::io::Error::other("not what was expected"))),
         }

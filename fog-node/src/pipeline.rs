@@ -1,17 +1,23 @@
 //! Owns the way of one clip through a worker: a frame for each slot, anonymised and sealed or withheld, and the record
 //! that accounts for every slot.
 
-use models::FaceDetector;
-use privacy::{ClipError, FrameMeta, Looked, Noise, Policy, RawClip, Seen};
+use models::{Detection, FaceDetector};
+use privacy::{CanaryFrame, ClipError, FrameMeta, Looked, Noise, Policy, RawClip, Seen, Withheld};
 use proto::{
-    Digest, FrameId,
+    CameraId, Digest, FrameId,
     envelope::SealGrant,
     limits::SLOTS_MAX,
-    record::{ClipFailure, ClipRecord, SlotOutcome, SlotRecord},
+    record::{ClipFailure, ClipRecord, SlotOutcome, SlotRecord, WithheldReason},
     signing::SigningKey,
+    watch::Notes,
     wire::Offer,
 };
 use tracing::warn;
+
+use crate::{
+    canary,
+    silence::{Heard, Look, Silence},
+};
 
 /// What a worker needs for every clip.
 pub struct Pipeline {
@@ -25,6 +31,8 @@ pub struct Pipeline {
     pub key: SigningKey,
     /// The site's permission to.
     pub grant: SealGrant,
+    /// What is known of the detector's silences.
+    pub silence: Silence,
 }
 
 /// Everything that became of a clip.
@@ -34,6 +42,8 @@ pub struct ClipOutput {
     pub envelopes: Vec<Vec<u8>>,
     /// The record.
     pub record: ClipRecord,
+    /// How the detector did.
+    pub notes: Notes,
 }
 
 impl ClipOutput {
@@ -59,6 +69,11 @@ impl ClipOutput {
         if self.record.check().is_err() {
             return Err("the record does not account for each slot");
         }
+        let canaries = self.notes.canaries.iter().map(|size| size.drawn);
+        let most = canaries.fold(self.notes.looked.max(self.notes.doubted), u32::max);
+        if usize::try_from(most).map_or(true, |most| most > self.record.slots.len()) {
+            return Err("the notes are of more frames than there are");
+        }
         let delivered = self.record.slots.iter().filter_map(|slot| match slot.outcome {
             SlotOutcome::Frame(digest) => Some(digest),
             SlotOutcome::Withheld(_) | SlotOutcome::Undecodable => None,
@@ -71,7 +86,8 @@ impl ClipOutput {
 impl Pipeline {
     /// Processes a clip whose bytes the parent has verified. A clip that cannot be read is a record too.
     pub fn process(&mut self, offer: &Offer, bytes: &[u8]) -> ClipOutput {
-        let mut output = ClipOutput { envelopes: Vec::new(), record: self.open_record(offer) };
+        let (record, notes) = (self.open_record(offer), Notes::default());
+        let mut output = ClipOutput { envelopes: Vec::new(), record, notes };
         let clip = match RawClip::open(bytes) {
             Ok(clip) => clip,
             Err(error) => {
@@ -114,12 +130,12 @@ impl Pipeline {
             let place = output.record.slots.len();
             // Whatever does not become of it later, it never was.
             let mut outcome = SlotOutcome::Undecodable;
-            match self.look(offer, clip, slot) {
-                Ok(mut looked) => {
+            match self.look(offer, clip, slot, place) {
+                Ok(mut next) => {
                     if let Some(last) = &held {
-                        looked.follow(last.looked.seen());
+                        next.looked.follow(last.looked.seen());
                     }
-                    if let Some(last) = held.replace(Held { place, looked }) {
+                    if let Some(last) = held.replace(next) {
                         let seen = last.looked.seen().clone();
                         let after = held.as_ref().map(|held| held.looked.seen());
                         self.finish(last, before.as_ref(), after, &noise, output);
@@ -135,7 +151,13 @@ impl Pipeline {
         }
     }
 
-    fn look(&mut self, offer: &Offer, clip: &RawClip, slot: u64) -> Result<Looked, SlotOutcome> {
+    fn look(
+        &mut self,
+        offer: &Offer,
+        clip: &RawClip,
+        slot: u64,
+        place: usize,
+    ) -> Result<Held, SlotOutcome> {
         let at_ns = i64::try_from(slot).unwrap_or(i64::MAX).saturating_mul(offer.every_ns);
         let in_clip_ns = at_ns - offer.interval.start_ns;
         let meta = FrameMeta {
@@ -144,12 +166,16 @@ impl Pipeline {
             clip_captured_at: offer.captured_at,
             clock: offer.clock,
         };
+        let frame = meta.frame.clone();
         let raw = clip.frame_near(in_clip_ns, tolerance_ns(offer), meta).map_err(|error| {
             warn!(clip = %offer.clip, slot, %error, "slot cannot be decoded");
             SlotOutcome::Undecodable
         })?;
-        let looked = privacy::look(raw, self.detector.as_mut());
-        looked.map_err(|withheld| SlotOutcome::Withheld(withheld.0))
+        let canaries = canary::is_due(&frame).then(|| raw.for_canaries());
+        let mut detector = Heard::new(self.detector.as_mut());
+        let looked = privacy::look(raw, &mut detector);
+        let looked = looked.map_err(|withheld| SlotOutcome::Withheld(withheld.0))?;
+        Ok(Held { place, frame, looked, found: detector.boxes(), canaries })
     }
 
     fn finish(
@@ -160,10 +186,18 @@ impl Pipeline {
         noise: &Noise,
         output: &mut ClipOutput,
     ) {
-        let redacted = held.looked.redact(before, after, &self.policy, noise);
-        let sealed = redacted
-            .and_then(|frame| privacy::audit(frame, self.auditor.as_mut(), &self.policy, noise))
-            .and_then(|frame| frame.seal(&self.key, &self.grant));
+        let Held { place, frame, looked, found, canaries } = held;
+        let mut auditor = Heard::new(self.auditor.as_mut());
+        let redacted = looked.redact(before, after, &self.policy, noise);
+        let audited =
+            redacted.and_then(|frame| privacy::audit(frame, &mut auditor, &self.policy, noise));
+        let look = Look { found: found.len(), sure: auditor.sure() };
+        let sealed = if self.believed(&frame.clip.camera, look, &mut output.notes) {
+            audited.and_then(|frame| frame.seal(&self.key, &self.grant))
+        } else {
+            warn!(%frame, "the auditor contradicts the detector, frame withheld");
+            Err(Withheld(WithheldReason::Detector))
+        };
         let outcome = match sealed {
             Ok(envelope) => {
                 let digest = Digest::of(&envelope);
@@ -172,9 +206,30 @@ impl Pipeline {
             }
             Err(withheld) => SlotOutcome::Withheld(withheld.0),
         };
-        if let Some(slot) = output.record.slots.get_mut(held.place) {
+        if let Some(slot) = output.record.slots.get_mut(place) {
             slot.outcome = outcome;
         }
+        // Only now: nothing of this reaches the frame, its neighbours or the record.
+        let Some(copy) = canaries else { return };
+        let looks = canary::look(copy, &frame, &found, self.detector.as_mut());
+        for (sum, look) in output.notes.canaries.iter_mut().zip(looks) {
+            sum.drawn += look.drawn;
+            sum.found += look.found;
+        }
+    }
+
+    /// Judges one look of the detector, and notes it.
+    fn believed(&mut self, camera: &CameraId, look: Look, notes: &mut Notes) -> bool {
+        let believed = self.silence.is_believed(camera, look);
+        notes.looked += 1;
+        notes.doubted += u32::from(!believed);
+        if look.found > 0 {
+            notes.with_boxes += 1;
+            notes.silent_at_end = 0;
+        } else {
+            notes.silent_at_end += 1;
+        }
+        believed
     }
 }
 
@@ -191,7 +246,12 @@ const TOLERANCE_NS_MAX: i64 = 500_000_000;
 struct Held {
     /// Its place among the record's slots.
     place: usize,
+    frame: FrameId,
     looked: Looked,
+    /// What the detector found in it.
+    found: Vec<Detection>,
+    /// A copy for canaries, when they are due.
+    canaries: Option<CanaryFrame>,
 }
 
 fn slots(offer: &Offer, outcome: SlotOutcome) -> Vec<SlotRecord> {

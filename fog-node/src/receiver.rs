@@ -194,6 +194,7 @@ impl Node {
             // Logged and counted where the worker was lost.
             Err(PoolError::Worker(_)) => return busy(RefuseReason::Failed),
         };
+        self.note(&output);
         match self.bridge.commit(Arc::clone(&output)).await {
             Ok(receipt) => {
                 self.count_committed(&output, &receipt);
@@ -206,6 +207,14 @@ impl Node {
                 ClipMessage::Refuse { reason, retry_after_ms }
             }
         }
+    }
+
+    /// What was noticed stands, whether or not the clip is committed.
+    fn note(&self, output: &ClipOutput) {
+        let notes = &output.notes;
+        self.watches.note(&output.record.clip.camera, output.record.captured_at, notes);
+        self.counters.add(count::SILENT, notes.looked.saturating_sub(notes.with_boxes).into());
+        self.counters.add(count::DOUBTED, notes.doubted.into());
     }
 
     /// The receipt may be of an earlier attempt; what it says is what counts.

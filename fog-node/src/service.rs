@@ -26,6 +26,7 @@ use crate::{
     parent::WorkerError,
     pool::Pool,
     receiver, swap,
+    watch::Watches,
 };
 
 /// How often the status is published and old prefixes are dropped.
@@ -140,6 +141,7 @@ pub async fn run_over(
         counters,
         gateways: config.gateways,
         pool,
+        watches: Watches::default(),
         bridge,
         draining: shutdown.clone(),
     });

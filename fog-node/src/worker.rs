@@ -1,7 +1,7 @@
 //! Owns the worker process: clips from standard input, envelopes and records to standard output, nothing else.
 
 use std::{
-    io::{self, Write},
+    io::{self, Read, Write},
     path::{Path, PathBuf},
     process::Command,
 };
@@ -14,7 +14,7 @@ use proto::{
 };
 use zeroize::Zeroizing;
 
-use crate::{framing, pipeline::Pipeline, sandbox, swap};
+use crate::{framing, pipeline::Pipeline, sandbox, silence::Silence, swap};
 
 /// Where a worker finds what it needs.
 #[derive(Debug, Clone, clap::Args)]
@@ -95,29 +95,41 @@ pub fn open(options: &Options) -> anyhow::Result<Pipeline> {
     let runtime = Runtime::load(&options.assets.join("libonnxruntime.so"))?;
     let Detectors { detector, auditor } = Detectors::open(&runtime, &options.assets)?;
     let (detector, auditor) = (Box::new(detector), Box::new(auditor));
-    Ok(Pipeline { detector, auditor, policy, key, grant })
+    Ok(Pipeline { detector, auditor, policy, key, grant, silence: Silence::default() })
 }
 
 /// Serves until standard input ends.
 ///
 /// # Errors
 /// When the parent speaks nonsense or is gone.
-pub fn serve(mut pipeline: Pipeline) -> anyhow::Result<()> {
-    let (mut from, mut out) = (io::stdin().lock(), io::stdout().lock());
-    framing::write(&mut out, &WorkerMessage::Ready)?;
+pub fn serve(pipeline: Pipeline) -> anyhow::Result<()> {
+    serve_over(pipeline, &mut io::stdin().lock(), &mut io::stdout().lock())
+}
+
+/// [`serve`] over any two pipes.
+///
+/// # Errors
+/// As [`serve`].
+pub fn serve_over(
+    mut pipeline: Pipeline,
+    from: &mut impl Read,
+    out: &mut impl Write,
+) -> anyhow::Result<()> {
+    framing::write(out, &WorkerMessage::Ready)?;
     out.flush()?;
-    while let Some(message) = framing::read(&mut from)? {
+    while let Some(message) = framing::read(from)? {
         let WorkerMessage::Clip(offer) = message else {
             bail!("the parent sent something else than a clip");
         };
-        let bytes = framing::read_bytes(&mut from, offer.length, CLIP_BYTES_MAX)?;
+        let bytes = framing::read_bytes(from, offer.length, CLIP_BYTES_MAX)?;
         let output = pipeline.process(&offer, &Zeroizing::new(bytes));
         for envelope in &output.envelopes {
             let length = u32::try_from(envelope.len()).context("an envelope over its limit")?;
-            framing::write(&mut out, &WorkerMessage::Frame { length })?;
+            framing::write(out, &WorkerMessage::Frame { length })?;
             out.write_all(envelope)?;
         }
-        framing::write(&mut out, &WorkerMessage::Record(Box::new(output.record)))?;
+        framing::write(out, &WorkerMessage::Notes(output.notes))?;
+        framing::write(out, &WorkerMessage::Record(Box::new(output.record)))?;
         out.flush()?;
     }
     Ok(())

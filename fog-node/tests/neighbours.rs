@@ -32,7 +32,8 @@ fn pipeline(mut looks: Vec<Vec<Detection>>) -> Pipeline {
     let grant = SealGrant::issue(&root(), key.public(), site, UtcTime::EPOCH, until, policies);
     let detector = Scripted::answers(1, move || Ok(looks.pop().unwrap()));
     let auditor = Scripted::boxes(2, vec![]);
-    Pipeline { detector: Box::new(detector), auditor: Box::new(auditor), policy, key, grant }
+    let (detector, auditor) = (Box::new(detector), Box::new(auditor));
+    Pipeline { detector, auditor, policy, key, grant, silence: Silence::default() }
 }
 
 /// A second of a still test picture.

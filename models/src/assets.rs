@@ -139,6 +139,17 @@ pub fn registry(text: &str) -> Result<Vec<Asset>, AssetError> {
     Ok(registry.asset)
 }
 
+/// Whether bytes that are about to be used are those that this build knows under their file's name: a model that was
+/// swapped is refused before it runs. A name that the registry does not have passes; its own description judges it.
+///
+/// # Errors
+/// [`AssetError::Digest`] when they are others.
+pub fn verify_known(file: &Path, bytes: &[u8]) -> Result<(), AssetError> {
+    let assets = registry(REGISTRY)?;
+    let known = assets.iter().find(|asset| file.file_name().is_some_and(|n| *n == *asset.name));
+    known.map_or(Ok(()), |asset| asset.verify_bytes(bytes, file, asset.installed_sha256()))
+}
+
 impl Asset {
     /// The digest that the file in the assets folder must have.
     #[must_use]
@@ -160,7 +171,11 @@ impl Asset {
 
     fn verify(&self, file: &Path, expected: &str) -> Result<(), AssetError> {
         let bytes = fs::read(file).map_err(|e| self.io(file, e))?;
-        let found: String = Sha256::digest(&bytes).iter().map(|b| format!("{b:02x}")).collect();
+        self.verify_bytes(&bytes, file, expected)
+    }
+
+    fn verify_bytes(&self, bytes: &[u8], file: &Path, expected: &str) -> Result<(), AssetError> {
+        let found: String = Sha256::digest(bytes).iter().map(|b| format!("{b:02x}")).collect();
         if found == expected {
             return Ok(());
         }

@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{CameraId, FrameId, Identity, UtcTime, ledger::Ledger, result::FrameResult};
+use crate::{
+    CameraId, FrameId, Identity, UtcTime, ledger::Ledger, result::FrameResult, watch::CameraWatch,
+};
 
 /// Version of all payloads here.
 pub const SCHEMA: u16 = 1;
@@ -65,6 +67,9 @@ pub struct DeviceStatus {
     /// Its counters by name.
     #[serde(default)]
     pub counters: BTreeMap<String, u64>,
+    /// How the detector does on each camera; empty for everything but a fog node.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub watched: BTreeMap<CameraId, CameraWatch>,
 }
 
 /// What a gateway is told to do.

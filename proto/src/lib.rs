@@ -17,6 +17,7 @@ pub mod result;
 pub mod signing;
 pub mod time;
 pub mod topic;
+pub mod watch;
 pub mod wire;
 
 pub use digest::Digest;

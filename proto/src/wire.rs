@@ -10,6 +10,7 @@ use crate::{
     ClipId, Clock, Digest, Interval, UtcTime,
     limits::MESSAGE_BYTES_MAX,
     record::{ClipRecord, Receipt},
+    watch::Notes,
 };
 
 /// Version of the messages that this build writes. It reads this one only, being the first.
@@ -163,6 +164,8 @@ pub enum WorkerMessage {
     Record(Box<ClipRecord>),
     /// Worker: models are loaded; clips may come.
     Ready,
+    /// Worker: what it noticed in the clip whose record comes next.
+    Notes(Notes),
 }
 
 /// The bytes of a message.

@@ -223,6 +223,7 @@ mod tests {
             software: "0.1.0".into(),
             cameras: cameras.iter().map(|id| (id.parse().unwrap(), camera.clone())).collect(),
             counters: BTreeMap::new(),
+            watched: BTreeMap::new(),
         }
     }
 

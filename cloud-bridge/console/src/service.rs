@@ -233,5 +233,6 @@ fn status(
         software: env!("CARGO_PKG_VERSION").to_owned(),
         cameras: BTreeMap::new(),
         counters,
+        watched: BTreeMap::new(),
     }
 }

@@ -192,6 +192,23 @@ mod tests {
         assert_eq!(run(detector, auditor).err(), Some(WithheldReason::TooManyFaces));
     }
 
+    /// A JPEG's sides end at 65,500 in this encoder.
+    #[test]
+    fn an_encoder_that_fails_withholds_the_frame() {
+        let policy = Policy::named("default").unwrap();
+        let noise = Noise::new([1; 32], 0);
+        let (mut detector, mut auditor) = (Scripted::boxes(1, vec![]), Scripted::boxes(2, vec![]));
+        let wide = test_frame(65_536, 1);
+        let frame = anonymise(wide, &mut detector, &mut auditor, &policy, &noise).unwrap();
+        let key = proto::signing::SigningKey::from_seed(&[2; 32]).unwrap();
+        let (site, from) = ("town".parse().unwrap(), proto::UtcTime::EPOCH);
+        let until = "2100-01-01T00:00:00Z".parse().unwrap();
+        let policies = vec![policy.reference().digest];
+        let grant =
+            proto::envelope::SealGrant::issue(&key, key.public(), site, from, until, policies);
+        assert_eq!(frame.seal(&key, &grant).err(), Some(Withheld(WithheldReason::Encoding)));
+    }
+
     #[test]
     fn a_detector_that_errs_after_a_good_frame_leaves_nothing_behind() {
         let mut first = true;

@@ -21,12 +21,17 @@
 //! ```compile_fail
 //! fn forge(picture: vision::Picture) -> privacy::AnonymisedFrame { privacy::AnonymisedFrame { picture } }
 //! ```
+//! A copy for canaries is no frame that could go on:
+//! ```compile_fail
+//! fn leak(copy: privacy::CanaryFrame) -> privacy::RawFrame { copy }
+//! ```
 //! Pixels of a raw frame cannot be read:
 //! ```compile_fail
 //! fn peek(raw: &privacy::RawFrame) -> &[u8] { raw.picture.row(0, 0, 1) }
 //! ```
 
 mod audit;
+mod canary;
 mod drawing;
 mod frame;
 pub mod measure;
@@ -39,6 +44,7 @@ mod statics;
 mod values;
 
 pub use audit::audit;
+pub use canary::CanaryFrame;
 pub use drawing::draw;
 pub use frame::{AnonymisedFrame, FrameMeta, RawClip, RawFrame, RedactedFrame, Withheld};
 pub use memory::Seen;

@@ -60,6 +60,7 @@ impl Runtime {
     pub(crate) fn session(&self, path: &Path) -> Result<(Session, Digest), LoadError> {
         let wrong = |message: String| LoadError::Model { path: path.to_owned(), message };
         let bytes = std::fs::read(path).map_err(|e| wrong(e.to_string()))?;
+        models::assets::verify_known(path, &bytes).map_err(|e| wrong(e.to_string()))?;
         let open = || -> Result<Session, ort::Error> {
             let builder = Session::builder(&self.0)?;
             let builder = builder.with_optimization_level(GraphOptimizationLevel::All)?;

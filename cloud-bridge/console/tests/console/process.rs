@@ -198,6 +198,7 @@ async fn it_hears_gateways_through_a_real_broker_and_its_broker_speaks_for_it_wh
         software: "0.1.0".into(),
         cameras: BTreeMap::from([("door".parse().unwrap(), camera)]),
         counters: BTreeMap::new(),
+        watched: BTreeMap::new(),
     };
     gateway.publish_retained(&topic::status(&identity), &status).unwrap();
     let own = topic::status(&site.identity(Role::Console, "console"));

@@ -143,6 +143,7 @@ impl Example {
             software: "0.1.0".into(),
             cameras: cameras.iter().map(camera).collect(),
             counters: BTreeMap::new(),
+            watched: BTreeMap::new(),
         };
         self.broker.bus().publish_retained(&topic::status(&status.identity), &status).unwrap();
     }

@@ -1,0 +1,173 @@
+//! Owns canaries: drawn faces in a copy of every some-th frame, made after the real frame was decided and forgotten right
+//! away. The share that the detector finds is its pulse on this camera. It is called canary recall, and it is no coverage:
+//! canaries are faint on purpose, so that a detector that gets worse loses them before it loses people.
+//!
+//! A canary touches no track, no memory, no ledger, no count of withheld frames; its frame cannot be redacted or sealed.
+
+pub mod drift;
+mod face;
+mod lens;
+
+use models::{Detection, FaceDetector};
+use privacy::CanaryFrame;
+use proto::{FrameId, watch::Canaries};
+
+pub use face::Face;
+pub use lens::Lens;
+
+/// One frame in so many has canaries, by lot. A look of the detector more in each costs 110 ms of a 1080p frame, so 4 ms of
+/// every frame; with a frame each 5 s that is 576 canaries of each size a day.
+const EVERY: u64 = 30;
+/// Width of the drawn faces in pixels of the picture, and how faint they are, by size: a healthy detector finds 70 to 95%.
+const SIZES: [(f32, f32); 3] = [(26.0, 0.40), (46.0, 0.20), (84.0, 0.13)];
+/// A face's box is this much higher than wide.
+const HEIGHT: f32 = 1.2;
+/// Turned by up to so many degrees.
+const YAW_MAX: f32 = 45.0;
+/// How much of a canary's box and a found box must be common for it to be found.
+const OVERLAP_MIN: f32 = 0.3;
+/// Places that are tried for a canary before it is left out: a crowd may leave none.
+const TRIES: usize = 12;
+
+/// Whether this frame has canaries. By lot and not by counting, so that cameras that share a worker are served alike.
+#[must_use]
+pub fn is_due(frame: &FrameId) -> bool {
+    Lot::of(frame).next().is_multiple_of(EVERY)
+}
+
+/// Draws canaries into a copy of a frame and lets the detector look at it. `found` are the faces of the real frame, which
+/// are left alone. A look that fails tells nothing.
+pub fn look(
+    mut copy: CanaryFrame,
+    frame: &FrameId,
+    found: &[Detection],
+    detector: &mut dyn FaceDetector,
+) -> [Canaries; 3] {
+    let mut lot = Lot::of(frame);
+    lot.next();
+    let Some(lens) = copy.view().map(Lens::of) else { return Default::default() };
+    let mut taken = found.to_vec();
+    let drawn = SIZES.map(|(width, contrast)| {
+        let place = place(&copy, width, &taken, &mut lot)?;
+        taken.push(place);
+        let face = Face {
+            yaw: (lot.share() * 2.0 - 1.0) * YAW_MAX,
+            masked: lot.next().is_multiple_of(2),
+            tone: 0.25 + 0.7 * lot.share(),
+        };
+        paint(&mut copy, place, face, contrast, lens, &mut lot);
+        Some(place)
+    });
+    let seen = copy.view().and_then(|view| detector.detect(view).ok());
+    let Some(seen) = seen else { return Default::default() };
+    drawn.map(|place| match place {
+        None => Canaries::default(),
+        Some(place) => {
+            let found = seen.iter().any(|found| found.overlap(&place) > OVERLAP_MIN);
+            Canaries { drawn: 1, found: u32::from(found) }
+        }
+    })
+}
+
+/// A place for a face of this width that no real face and no other canary is near.
+fn place(copy: &CanaryFrame, width: f32, taken: &[Detection], lot: &mut Lot) -> Option<Detection> {
+    let (columns, rows) = copy.size();
+    let height = width * HEIGHT;
+    let (free_x, free_y) = (columns - 2.0 * width, rows - 2.0 * height);
+    if free_x < 0.0 || free_y < 0.0 {
+        return None;
+    }
+    (0..TRIES).find_map(|_| {
+        let (x, y) = (width / 2.0 + lot.share() * free_x, height / 2.0 + lot.share() * free_y);
+        let near = |other: &Detection| {
+            let apart = |a: f32, aw: f32, b: f32, bw: f32| a > b + 1.5 * bw || b > a + 1.5 * aw;
+            !apart(x, width, other.x, other.w) && !apart(y, height, other.y, other.h)
+        };
+        let free = !taken.iter().any(near);
+        free.then_some(Detection { x, y, w: width, h: height, score: 1.0 })
+    })
+}
+
+/// Where the lens gathers light from, in standard deviations of its blur, and how much of it.
+const GATHERS: [(f32, f32); 5] =
+    [(-1.6, 0.11), (-0.8, 0.24), (0.0, 0.30), (0.8, 0.24), (1.6, 0.11)];
+
+/// Paints a face as this lens would show it: as sharp, as noisy, and faint: its own levels drawn towards those of the place.
+fn paint(
+    copy: &mut CanaryFrame,
+    place: Detection,
+    face: Face,
+    contrast: f32,
+    lens: Lens,
+    lot: &mut Lot,
+) {
+    let (half_w, half_h) = (place.w / 2.0, place.h / 2.0);
+    let middle = (place.x + half_w, place.y + half_h);
+    // Hair and neck reach beyond the box, and the blur beyond them.
+    let margin = 3.0 * lens.blur;
+    let (reach_w, reach_h) = (half_w * 1.2 + margin, half_h * 1.6 + margin);
+    let (x, y) = (middle.0 - reach_w, middle.1 - reach_h);
+    let area = Detection { x, y, w: 2.0 * reach_w, h: 2.0 * reach_h, score: 1.0 };
+    copy.paint(area, contrast, |x, y| {
+        let (mut sum, mut opacity) = ([0.0; 3], 0.0);
+        for (down, a) in GATHERS {
+            for (across, b) in GATHERS {
+                let at_x = (x + across * lens.blur - middle.0) / half_w;
+                let at_y = (y + down * lens.blur - middle.1) / half_h;
+                let (colour, shown) = face.at(at_x, at_y);
+                let weight = a * b * shown;
+                sum.iter_mut().zip(colour).for_each(|(total, part)| *total += part * weight);
+                opacity += weight;
+            }
+        }
+        let grain = lens.noise * lot.normal() * opacity;
+        (sum.map(|total| if opacity > 0.0 { total / opacity } else { 0.0 }), opacity, grain)
+    });
+}
+
+/// A lot that is drawn alike whenever the same frame is processed (splitmix64 over the frame's digest).
+struct Lot(u64);
+
+impl Lot {
+    fn of(frame: &FrameId) -> Self {
+        let digest = proto::Digest::of(frame.to_string().as_bytes());
+        let first = digest.as_bytes().first_chunk().copied().unwrap_or_default();
+        Self(u64::from_be_bytes(first))
+    }
+
+    const fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        z ^ (z >> 31)
+    }
+
+    /// 0 to 1.
+    #[expect(clippy::cast_precision_loss, reason = "24 bits fit")]
+    const fn share(&mut self) -> f32 {
+        (self.next() >> 40) as f32 / (1u64 << 24) as f32
+    }
+
+    /// Mean 0, variance 1, about normal: twelve uniforms.
+    fn normal(&mut self) -> f32 {
+        (0..12).map(|_| self.share()).sum::<f32>() - 6.0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn frame(slot: u64) -> FrameId {
+        FrameId { clip: "town/cam-1/000102030405060708090a0b0c0d0e0f/7".parse().unwrap(), slot }
+    }
+
+    #[test]
+    fn about_one_frame_in_thirty_has_canaries_and_always_the_same_ones() {
+        let due = |slot| is_due(&frame(slot));
+        let n = (0..30_000).filter(|slot| due(*slot)).count();
+        assert!((900..1100).contains(&n), "{n}");
+        assert!((0..100).all(|slot| due(slot) == due(slot)));
+    }
+}

@@ -1,0 +1,88 @@
+//! A worker that is killed at each step of a frame's way: what it has written by then is nothing, or a part of an answer
+//! that is thrown away.
+
+use fog_node::{
+    node::count,
+    parent::{Worker, WorkerError},
+};
+use proto::{envelope::SealedFrame, wire::RefuseReason};
+
+use crate::{
+    twin::{Step, command, offer, ready, small, written},
+    world::{self, LONG, Mood, World, counted, reason, root},
+};
+
+#[test]
+fn killed_while_it_decodes_detects_redacts_audits_or_draws_a_worker_has_written_nothing() {
+    for step in [Step::Decode, Step::Detect, Step::Redact, Step::Audit, Step::Draw] {
+        let folder = tempfile::tempdir().unwrap();
+        let offered = offer(1, small(), 2);
+        assert_eq!(written(command(step, folder.path()), &offered, small()), ready(), "{step:?}");
+        let left = std::fs::read_dir(folder.path()).unwrap().count();
+        assert_eq!(left, 0, "{step:?} left files");
+    }
+}
+
+#[test]
+fn killed_while_it_answers_a_worker_has_written_a_part_of_a_sealed_frame_and_no_record() {
+    let folder = tempfile::tempdir().unwrap();
+    let offered = offer(1, small(), 2);
+    let run = |step| written(command(step, folder.path()), &offered, small());
+    let whole = run(Step::Never);
+    let sealed = run(Step::Seal);
+    assert_eq!(sealed.len(), ready().len() + 1, "one byte of a length");
+    let part = run(Step::Answer);
+    assert!(part.len() > 1000 && part.len() < whole.len() && whole.starts_with(&part));
+    // And the whole answer is two sealed frames, which is all that there is to be seen of the clip.
+    let starts: Vec<usize> =
+        (0..whole.len() - 3).filter(|at| whole[*at..].starts_with(&[0xff, 0xd8, 0xff])).collect();
+    assert_eq!(starts.len(), 2);
+    let first = whole[starts[0]..].to_vec();
+    let end = (0..first.len())
+        .rev()
+        .find(|at| SealedFrame::open(first[..*at].to_vec(), &root().public()).is_ok());
+    assert!(end.is_some_and(|end| end < first.len()));
+}
+
+#[test]
+fn killed_at_any_step_a_worker_is_one_crash_with_nothing_to_commit() {
+    for step in Step::DEATHS {
+        let folder = tempfile::tempdir().unwrap();
+        let worker = Worker::start(command(step, folder.path()), LONG).unwrap();
+        let ended = worker.process(offer(1, small(), 2), small().to_vec().into(), LONG);
+        let killed = |error: &WorkerError| matches!(error, WorkerError::Crashed { status, .. } if status.contains("SIGKILL"));
+        assert!(ended.as_ref().is_err_and(killed), "{step:?}: {ended:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_clip_whose_worker_is_killed_stays_the_edges_and_its_next_attempt_is_committed_once() {
+    let world = World::new();
+    let bridge = world.bridge(Mood::Takes);
+    let config = world.config(&bridge.address, &world.path("none"), "workers = 1");
+    let config = fog_node::config::Config::load(&config).unwrap();
+    let (folder, next) = (world.folder.path().to_owned(), std::sync::Mutex::new(0));
+    let steps = [Step::Audit, Step::Answer, Step::Never];
+    let fog = world::Fog::start(config, move || {
+        let mut next = next.lock().unwrap();
+        *next += 1;
+        command(steps[(*next - 1).min(2)], &folder)
+    });
+    let fog = fog.await.unwrap();
+    let gateway = world.gateway("gw-1", &fog.address).await;
+    let offered = offer(1, small(), 2);
+    for _ in 0..2 {
+        let outcome = gateway.upload_at_last(&offered, small()).await;
+        assert_eq!(reason(&outcome), Some(RefuseReason::Failed));
+        assert!(bridge.books().committed.is_empty());
+    }
+    assert_eq!(reason(&gateway.upload_at_last(&offered, small()).await), None);
+    let envelopes = bridge.books().committed[&offered.clip].envelopes.clone();
+    assert_eq!(envelopes.len(), 2);
+    for envelope in envelopes {
+        let frame = SealedFrame::open(envelope, &root().public()).unwrap();
+        assert_eq!(frame.manifest().regions.len(), 1);
+    }
+    let status = fog.stop().await;
+    assert_eq!((counted(&status, count::WORKER_CRASHES), counted(&status, count::FAILED)), (2, 2));
+}
