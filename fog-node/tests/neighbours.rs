@@ -5,7 +5,10 @@
 
 use std::process::Command;
 
-use fog_node::pipeline::{ClipOutput, Pipeline};
+use fog_node::{
+    pipeline::{ClipOutput, Pipeline},
+    silence::Silence,
+};
 use models::{Detection, detector::Scripted};
 use privacy::Policy;
 use proto::{
