@@ -21,8 +21,8 @@ const MARGIN: f64 = 0.02;
 /// Below this there is nothing to lose that would show.
 const USUAL_MIN: f64 = 0.35;
 /// The sum of log likelihood ratios that raises the alarm. On a camera that has not changed, a sum passes h at most once in
-/// e^h canaries (Wald); with 576 a day of each of three sizes that is less than one false alarm in 9,000 camera-years, as
-/// long as canaries are found independently of each other and the first week was like the others.
+/// e^h canaries (Wald); with 576 a day of each of three sizes that is one false alarm in 700 camera-years at most, as long
+/// as canaries are found independently of each other and the first week was like the others.
 const ALARM: f64 = 20.0;
 /// The sum is held here, so that a camera that is mended is believed again within a day.
 const SUM_MAX: f64 = 1.5 * ALARM;
