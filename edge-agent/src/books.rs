@@ -9,7 +9,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use proto::{CameraId, record::Tally};
+use proto::{CameraId, UtcTime, record::Tally};
 use serde::{Deserialize, Serialize};
 
 /// Version of the file.
@@ -34,6 +34,12 @@ pub struct Settled {
     pub undecodable: u64,
     /// Removed by a quota.
     pub dropped: u64,
+    /// Slots in which a live camera recorded nothing although it should have.
+    #[serde(default)]
+    pub gaps: u64,
+    /// Up to when a live camera is accounted for, beside what is held; absent while nothing is expected of it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub until: Option<UtcTime>,
 }
 
 impl Settled {
@@ -42,6 +48,13 @@ impl Settled {
         self.delivered += u64::from(tally.delivered);
         self.withheld += u64::from(tally.withheld);
         self.undecodable += u64::from(tally.undecodable);
+    }
+
+    /// A clip leaves that says up to when its camera is accounted for.
+    pub fn pass(&mut self, until: Option<UtcTime>) {
+        if let (Some(mark), Some(until)) = (&mut self.until, until) {
+            *mark = (*mark).max(until);
+        }
     }
 }
 
@@ -97,6 +110,11 @@ impl Books {
         self.content.cameras.get(camera).copied().unwrap_or_default()
     }
 
+    /// Every camera that something was counted for.
+    pub fn cameras(&self) -> impl Iterator<Item = (&CameraId, &Settled)> {
+        self.content.cameras.iter()
+    }
+
     /// The record that a crash left half way.
     #[must_use]
     pub fn leaving(&self) -> Option<&Leaving> {
@@ -116,6 +134,24 @@ impl Books {
         let mut next = self.content.clone();
         count(next.cameras.entry(camera.clone()).or_default());
         next.leaving = Some(leaving);
+        self.write(next)
+    }
+
+    /// Counts something that moves no record; durable on return. On an error nothing is counted.
+    ///
+    /// # Errors
+    /// What the disk says.
+    pub fn update(
+        &mut self,
+        camera: &CameraId,
+        count: impl FnOnce(&mut Settled),
+    ) -> Result<(), BooksError> {
+        let mut next = self.content.clone();
+        count(next.cameras.entry(camera.clone()).or_default());
+        self.write(next)
+    }
+
+    fn write(&mut self, next: Content) -> Result<(), BooksError> {
         let error = |source| BooksError { path: self.path.clone(), source };
         let bytes = serde_json::to_vec(&next).map_err(|e| error(e.into()))?;
         base::files::write_durable(&self.path, &bytes).map_err(error)?;

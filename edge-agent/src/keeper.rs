@@ -3,6 +3,8 @@
 //! One owner for all of it, so that a clip's slots are counted exactly where its bytes come and go. Blocking; takes
 //! times as arguments. Raw video leaves only by a verified receipt or by a quota that is counted.
 
+mod gaps;
+
 use std::{
     collections::{BTreeMap, BTreeSet},
     path::Path,
@@ -78,6 +80,8 @@ pub struct Keeper {
     ended: BTreeSet<CameraId>,
     /// Latest epoch of each camera, which may get further clips.
     latest: BTreeMap<CameraId, u64>,
+    /// Up to when each live camera is accounted for; none of those that need not record now.
+    marks: BTreeMap<CameraId, UtcTime>,
 }
 
 impl Keeper {
@@ -96,8 +100,9 @@ impl Keeper {
     ) -> Result<Self, KeepError> {
         let books = Books::open(state)?;
         let (ended, latest) = (BTreeSet::new(), BTreeMap::new());
-        let entries = Vec::new();
-        let mut keeper = Self { store, books, entries, retention, receipt_key, ended, latest };
+        let (entries, marks) = (Vec::new(), BTreeMap::new());
+        let mut keeper =
+            Self { store, books, entries, retention, receipt_key, ended, latest, marks };
         if let Some(leaving) = keeper.books.leaving().cloned()
             && keeper.store.names().contains(&leaving.name)
         {
@@ -113,10 +118,11 @@ impl Keeper {
         }
         for text in keeper.store.names() {
             let Some(name) = ClipName::parse(&text) else { continue };
-            let note =
-                keeper.note(&text)?.unwrap_or(Note { kept_at: now, attempts: 0, settled_at: None });
+            let none = Note { kept_at: now, attempts: 0, settled_at: None, until: None };
+            let note = keeper.note(&text)?.unwrap_or(none);
             keeper.entries.push(Entry::new(name, note));
         }
+        keeper.marks = gaps::open(&keeper.books, &keeper.entries);
         Ok(keeper)
     }
 
@@ -141,7 +147,11 @@ impl Keeper {
                 Err(error) => return Err(error.into()),
             }
         }
-        let note = Note { kept_at: now, attempts: 0, settled_at: None };
+        let until = fresh.captured_at.plus_ns(fresh.interval.length_ns());
+        if let Some(mark) = self.marks.get_mut(&name.camera) {
+            *mark = until;
+        }
+        let note = Note { kept_at: now, attempts: 0, settled_at: None, until: Some(until) };
         self.latest.insert(name.camera.clone(), name.epoch);
         self.entries.push(Entry::new(name, note.clone()));
         // The clip is captured already; a note that cannot be written only makes it look younger after a restart.
@@ -238,7 +248,11 @@ impl Keeper {
         }
         let keep = receipt.failure.is_some();
         let leaving = Leaving { name: name.to_string(), keep };
-        self.books.count(&name.camera, leaving, |s| s.receive(tally))?;
+        let until = self.entries.iter().find(|e| e.name == *name).and_then(|e| e.note.until);
+        self.books.count(&name.camera, leaving, |s| {
+            s.receive(tally);
+            s.pass(until);
+        })?;
         if keep {
             self.mark_settled(&name.to_string(), now)?;
             if let Some(entry) = self.entries.iter_mut().find(|e| e.name == *name) {
@@ -284,6 +298,7 @@ impl Keeper {
             undecodable: s.undecodable,
             held,
             dropped: s.dropped,
+            gaps: s.gaps,
         }
     }
 
@@ -318,7 +333,7 @@ impl Keeper {
     }
 
     fn mark_settled(&mut self, name: &str, now: UtcTime) -> Result<(), KeepError> {
-        let note = Note { kept_at: now, attempts: 0, settled_at: Some(now) };
+        let note = Note { kept_at: now, attempts: 0, settled_at: Some(now), until: None };
         self.write_note(name, &note)
     }
 
@@ -343,8 +358,12 @@ impl Keeper {
     fn drop_clip(&mut self, name: &ClipName) -> Result<u64, KeepError> {
         let held = self.entries.iter().any(|e| e.name == *name && e.is_held());
         let slots = if held { name.slots } else { 0 };
+        let until = self.entries.iter().find(|e| e.name == *name).and_then(|e| e.note.until);
         let leaving = Leaving { name: name.to_string(), keep: false };
-        self.books.count(&name.camera, leaving, |s| s.dropped += slots)?;
+        self.books.count(&name.camera, leaving, |s| {
+            s.dropped += slots;
+            s.pass(until);
+        })?;
         self.forget(name)?;
         Ok(slots)
     }

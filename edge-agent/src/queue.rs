@@ -22,6 +22,9 @@ pub struct Note {
     pub attempts: u32,
     /// Set when it has its receipt and stays for a day because it is undecodable.
     pub settled_at: Option<UtcTime>,
+    /// Up to when a live camera is accounted for by it.
+    #[serde(default)]
+    pub until: Option<UtcTime>,
 }
 
 /// A clip in the spool.
@@ -95,7 +98,7 @@ mod tests {
             slots: 2,
             epoch: 0,
         };
-        Entry::new(name, Note { kept_at: UtcTime::EPOCH, attempts, settled_at: None })
+        Entry::new(name, Note { kept_at: UtcTime::EPOCH, attempts, settled_at: None, until: None })
     }
 
     #[test]

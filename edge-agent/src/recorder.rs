@@ -5,7 +5,7 @@ use std::{path::PathBuf, sync::Arc, time::Duration};
 use base::{Fault, Faulty, Shutdown};
 use capture::{Capture, CaptureError, CaptureSettings, CaptureSource, CapturedClip};
 use proto::{
-    ClipId, Clock, SessionId, UtcTime,
+    CameraId, ClipId, Clock, SessionId, UtcTime,
     control::CameraState,
     limits::{CLIP_BYTES_MAX, CLOCK_STEP_NS},
     time::ClockSource,
@@ -16,8 +16,8 @@ use crate::{
     config::Camera,
     gateway::{Gateway, count},
     held::Fresh,
-    keeper::KeepError,
-    schedule::{Phase, Plan},
+    keeper::{KeepError, Keeper},
+    schedule::{Phase, Plan, Schedule},
     sessions::{self, Run, RunFile, SessionError},
 };
 
@@ -48,8 +48,6 @@ pub struct Recorder {
     spool_bytes_max: u64,
     plan: watch::Receiver<Plan>,
     shutdown: Shutdown,
-    /// When recording should have gone on: the start of a gap.
-    lost_at: Option<Duration>,
     wait: Duration,
 }
 
@@ -77,8 +75,7 @@ impl Recorder {
         plan: watch::Receiver<Plan>,
         shutdown: Shutdown,
     ) -> Self {
-        let (lost_at, wait) = (None, FIRST_WAIT);
-        Self { gateway, camera, state, spool_bytes_max, plan, shutdown, lost_at, wait }
+        Self { gateway, camera, state, spool_bytes_max, plan, shutdown, wait: FIRST_WAIT }
     }
 
     /// Records until shutdown, or until a file ends.
@@ -88,11 +85,12 @@ impl Recorder {
             let phase = self.plan.borrow_and_update().at(now);
             match phase {
                 Phase::Wait(until) => {
-                    self.lost_at = None;
+                    self.rest().await;
                     self.tell(CameraState::Paused, None);
                     self.pause(until.map(|until| until.saturating_sub(now))).await;
                 }
                 Phase::Record(until) => {
+                    self.expect().await;
                     let ended = self.session(until).await;
                     if self.after(ended).await {
                         break;
@@ -100,6 +98,7 @@ impl Recorder {
                 }
             }
         }
+        self.rest().await;
         let id = self.camera.id.clone();
         if let Err(error) = self.gateway.with_keeper(move |keeper| keeper.end(&id)).await {
             tracing::error!(camera = %self.camera.id, %error, "noise keys were not destroyed");
@@ -126,12 +125,10 @@ impl Recorder {
                 self.tell(CameraState::Finished, None);
                 return true;
             }
-            Ok(()) => {
-                self.lost_at = None;
-                return false;
-            }
+            Ok(()) => return false,
             Err(error) => error,
         };
+        self.count_gap().await;
         let camera = &self.camera.id;
         let fault = match &error {
             SessionEnd::Capture(error) => error.fault(),
@@ -139,7 +136,6 @@ impl Recorder {
         };
         let reason = Some(error.to_string());
         if fault == Fault::Transient {
-            self.lost_at.get_or_insert_with(|| self.gateway.clock.now());
             self.gateway.counters.add(count::RECONNECTS, 1);
             tracing::warn!(%camera, %error, "the camera is away, will try again");
             self.tell(CameraState::Reconnecting, reason);
@@ -153,7 +149,6 @@ impl Recorder {
         if self.camera.is_run_once() {
             return true;
         }
-        self.lost_at.get_or_insert_with(|| self.gateway.clock.now());
         self.pause(Some(REFUSED_WAIT)).await;
         false
     }
@@ -228,13 +223,15 @@ impl Recorder {
                 let now = self.gateway.clock.now();
                 let left = until.map_or(REFUSED_WAIT, |until| until.saturating_sub(now));
                 tokio::select! {
+                    biased;
+                    // First: whatever else woke this up, the open clip is closed and not waited for.
+                    () = self.shutdown.requested() => {
+                        stopper.stop();
+                        break (&mut next).await;
+                    }
                     done = &mut next => break done,
-                    () = self.shutdown.requested() => stopper.stop(),
                     changed = self.plan.changed() => drop(changed),
                     _ = self.shutdown.sleep(left.max(ROOM_WAIT)) => {}
-                }
-                if self.shutdown.is_requested() {
-                    break (&mut next).await;
                 }
                 let now = self.gateway.clock.now();
                 if matches!(self.plan.borrow().at(now), Phase::Wait(_)) {
@@ -248,6 +245,10 @@ impl Recorder {
                     self.take(&mut session, clip).await?;
                     if self.clock_stepped(&session) {
                         tracing::warn!(camera = %self.camera.id, "the wall clock stepped: new session");
+                        let (id, now) = (self.camera.id.clone(), self.gateway.utc());
+                        self.gateway
+                            .with_keeper(move |keeper| keeper.expect_anew(&id, now))
+                            .await?;
                         return Ok(());
                     }
                 }
@@ -276,7 +277,6 @@ impl Recorder {
     async fn take(&mut self, session: &mut Session, clip: CapturedClip) -> Result<(), SessionEnd> {
         let seq = session.next_seq;
         session.next_seq += 1;
-        self.count_gap(&clip);
         if seq < session.skip_below {
             return Ok(());
         }
@@ -313,15 +313,18 @@ impl Recorder {
         counters.add(count::LEADING, u64::from(clip.marks.leading_dropped));
         loop {
             let (clip, name, now) = (Arc::clone(&clip), id.clone(), self.gateway.utc());
-            let every_ns = self.camera.every_ns;
-            let work = move |keeper: &mut crate::keeper::Keeper| {
+            let (every_ns, schedule) = (self.camera.every_ns, self.schedule());
+            let work = move |keeper: &mut Keeper| {
                 let (bytes, interval) = (clip.bytes.as_slice(), clip.interval);
+                // What lies between this clip and the last; a disk that cannot say so cannot keep the clip either.
+                let slots = keeper.gap(&name.camera, schedule, every_ns, captured_at)?;
                 let fresh = Fresh { clip: name, bytes, interval, every_ns, captured_at, clock };
-                keeper.keep(&fresh, now)
+                keeper.keep(&fresh, now).map(|_| slots)
             };
             match self.gateway.with_keeper(work).await {
-                Ok(_) => {
+                Ok(slots) => {
                     counters.add(count::CAPTURED, 1);
+                    counters.add(count::GAP_SLOTS, slots);
                     return Ok(());
                 }
                 // A file is still there: it waits for the disk. Unless it is time to stop: then the run resumes.
@@ -340,15 +343,44 @@ impl Recorder {
         }
     }
 
-    /// Counts the slots between the loss of a live camera and its first picture after it.
-    fn count_gap(&mut self, clip: &CapturedClip) {
-        let Some(lost_at) = self.lost_at.take() else { return };
-        let length = Duration::from_nanos(clip.interval.length_ns().unsigned_abs());
-        let began = self.gateway.clock.now().saturating_sub(length);
-        let gap = began.saturating_sub(lost_at).as_nanos();
-        let slots = gap / u128::from(self.camera.every_ns.unsigned_abs().max(1));
-        self.gateway.counters.add(count::GAP_SLOTS, u64::try_from(slots).unwrap_or(u64::MAX));
-        let gap_ms = u64::try_from(gap / 1_000_000).unwrap_or(u64::MAX);
-        tracing::info!(camera = %self.camera.id, gap_ms, "the camera is back");
+    fn schedule(&self) -> Schedule {
+        self.plan.borrow().schedule
+    }
+
+    /// A live camera should record from now on.
+    async fn expect(&self) {
+        if !self.camera.is_run_once() {
+            let now = self.gateway.utc();
+            self.account(move |keeper, id| keeper.expect(id, now).map(|()| 0)).await;
+        }
+    }
+
+    /// Counts what a live camera should have given until now; then nothing is expected of it.
+    async fn rest(&self) {
+        self.count_gap().await;
+        self.account(|keeper, id| keeper.rest(id).map(|()| 0)).await;
+    }
+
+    /// Counts what a live camera should have given until now and did not.
+    async fn count_gap(&self) {
+        let (every_ns, schedule) = (self.camera.every_ns, self.schedule());
+        let now = self.gateway.utc();
+        self.account(move |keeper, id| keeper.gap(id, schedule, every_ns, now)).await;
+    }
+
+    /// Does something to the account of this camera. What a disk does not take is counted with the next gap.
+    async fn account(
+        &self,
+        work: impl FnOnce(&mut Keeper, &CameraId) -> Result<u64, KeepError> + Send + 'static,
+    ) {
+        let id = self.camera.id.clone();
+        match self.gateway.with_keeper(move |keeper| work(keeper, &id)).await {
+            Ok(0) => {}
+            Ok(slots) => {
+                self.gateway.counters.add(count::GAP_SLOTS, slots);
+                tracing::warn!(camera = %self.camera.id, slots, "nothing was recorded for a while");
+            }
+            Err(error) => tracing::error!(camera = %self.camera.id, %error, "gap not counted yet"),
+        }
     }
 }

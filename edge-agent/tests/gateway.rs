@@ -8,6 +8,7 @@ use std::{
     collections::BTreeSet,
     path::Path,
     process::{Command, Stdio},
+    time::Duration,
 };
 
 use base::Shutdown;
@@ -187,4 +188,41 @@ async fn a_wrong_configuration_exits_64_and_names_the_key() {
     assert_eq!(output.status.code(), Some(64));
     let text = String::from_utf8_lossy(&output.stderr).into_owned();
     assert!(text.contains("clip_seconds") && text.contains("edge.toml"), "{text}");
+}
+
+#[tokio::test]
+async fn a_gateway_that_is_asked_to_stop_closes_every_open_clip_and_keeps_it() {
+    let mut world = World::start(Mood::Takes).await;
+    // Many at once: which of two wake-ups a recorder sees first is chance, and each must do the same.
+    let long: BTreeSet<CameraId> = (0..5).map(|n| format!("long-{n}").parse().unwrap()).collect();
+    let camera = |id: &str, clip| {
+        format!("[[camera]]\nid = '{id}'\nsource = 'test:black'\nclip = '{clip}'\nevery = '1s'\n")
+    };
+    let mut cameras = camera("short", "1s");
+    long.iter().for_each(|id| cameras.push_str(&camera(id.as_str(), "60s")));
+    let path = world.config("", &cameras);
+    let config = Config::load(&path).unwrap();
+    let shutdown = Shutdown::default();
+    // A clip of a second has come, so every camera records, and no clip of a minute is near its end.
+    let stop = async {
+        let (offer, _) = world.next_clip().await;
+        assert_eq!(offer.clip.camera.as_str(), "short");
+        shutdown.request();
+    };
+    let ends = async { tokio::join!(service::run(config, shutdown.clone()), stop).0 };
+    let end = tokio::time::timeout(Duration::from_secs(12), ends).await;
+    assert_eq!(end.expect("it waits for clips of a minute").unwrap(), End::Done);
+
+    // What did not get through on the last moment is in the spool, and comes at the next start.
+    let again = Shutdown::default();
+    let config = Config::load(&path).unwrap();
+    let seen = async {
+        let mut seen = BTreeSet::new();
+        while !seen.is_superset(&long) {
+            seen.insert(world.next_clip().await.0.clip.camera);
+        }
+        again.request();
+    };
+    let (end, ()) = tokio::join!(service::run(config, again.clone()), seen);
+    assert_eq!(end.unwrap(), End::Done);
 }

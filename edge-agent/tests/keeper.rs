@@ -7,6 +7,7 @@ use std::{path::Path, time::Duration};
 use edge_agent::{
     held::{Failure, Fresh, Retention},
     keeper::{KeepError, Keeper},
+    schedule::Schedule,
     store::{Store, memory::MemoryStore},
 };
 use proto::{
@@ -223,4 +224,52 @@ fn slots_balance_whatever_write_is_the_last_before_a_crash() {
         let ledger = keeper.ledger(&camera());
         assert_eq!((ledger.delivered, ledger.held), (2 * kept, 0), "after {writes} writes");
     }
+}
+
+#[test]
+fn what_a_live_camera_did_not_record_is_counted_across_crashes_and_once() {
+    let (folder, store) = (tempfile::tempdir().unwrap(), MemoryStore::new(1000));
+    let gap = |keeper: &mut Keeper, now| {
+        keeper.gap(&camera(), Schedule::Continuous, EVERY, at(now)).unwrap()
+    };
+    let mut keeper = open(&store, folder.path(), at(0)).unwrap();
+    assert_eq!(gap(&mut keeper, 100), 0, "nothing was expected yet");
+    keeper.expect(&camera(), at(0)).unwrap();
+    keep(&mut keeper, 0, b"10 s").unwrap();
+    assert_eq!(gap(&mut keeper, 14), 0, "less than a slot");
+    drop(keeper);
+
+    // Killed, and back at 31 s: 21 s are missing, whether the clip is still held or not.
+    let mut keeper = open(&store, folder.path(), at(31)).unwrap();
+    keeper.expect(&camera(), at(31)).unwrap();
+    let job = keeper.next(Duration::ZERO).unwrap().unwrap();
+    keeper.settle(&job.name, &clip(0), &receipt(0, None), at(31)).unwrap();
+    drop(keeper);
+    let mut keeper = open(&store, folder.path(), at(31)).unwrap();
+    assert_eq!(gap(&mut keeper, 31), 4);
+    assert_eq!(gap(&mut keeper, 34), 0);
+    assert_eq!(gap(&mut keeper, 35), 1, "the second over 20 was not forgotten");
+    drop(keeper);
+
+    let mut keeper = open(&store, folder.path(), at(36)).unwrap();
+    assert_eq!(gap(&mut keeper, 36), 0);
+    // Told to stop: what comes until it is told to start is no gap.
+    keeper.rest(&camera()).unwrap();
+    drop(keeper);
+    let mut keeper = open(&store, folder.path(), at(9000)).unwrap();
+    keeper.expect(&camera(), at(9000)).unwrap();
+    assert_eq!(gap(&mut keeper, 9004), 0);
+    let ledger = keeper.ledger(&camera());
+    assert_eq!((ledger.captured, ledger.gaps), (2, 5));
+    assert!(ledger.balances());
+}
+
+#[test]
+fn a_clock_that_is_set_makes_no_gap() {
+    let (folder, store) = (tempfile::tempdir().unwrap(), MemoryStore::new(1000));
+    let mut keeper = open(&store, folder.path(), at(0)).unwrap();
+    keeper.expect(&camera(), at(0)).unwrap();
+    keeper.expect_anew(&camera(), at(86_400)).unwrap();
+    let mut gap = |now| keeper.gap(&camera(), Schedule::Continuous, EVERY, at(now)).unwrap();
+    assert_eq!((gap(86_404), gap(10)), (0, 0));
 }

@@ -19,6 +19,10 @@ pub struct Ledger {
     pub held: u64,
     /// In clips that a quota removed.
     pub dropped: u64,
+    /// Never captured: a live camera, or its gateway, was away while it should have recorded. Beside the balance: with
+    /// the captured ones these are all slots that were due.
+    #[serde(default)]
+    pub gaps: u64,
 }
 
 impl Ledger {

@@ -205,7 +205,10 @@ impl Capture {
             key: !buffer.flags().contains(gst::BufferFlags::DELTA_UNIT),
             bytes: map.as_slice().to_vec(),
         };
-        self.anchor.get_or_insert_with(|| anchor(&self.source, self.created, &*self.clock));
+        // A session begins with its first key frame: pictures before it are not taken.
+        if self.anchor.is_none() && unit.key {
+            self.anchor = Some(anchor(&self.source, self.created, &*self.clock));
+        }
         let renewed = self.caps.as_ref().is_some_and(|old| old.as_ref() != caps);
         let old = self.caps.clone();
         let draft = self.cutter.push(unit, renewed).map_err(|jump| {

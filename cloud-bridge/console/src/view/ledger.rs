@@ -45,14 +45,18 @@ pub(crate) fn view(
     };
     let (kinds, captured, balances) = match (live, stored) {
         (Some(ledger), _) => {
-            let Ledger { captured, delivered, withheld, undecodable, held, dropped } = *ledger;
-            let kinds = vec![
+            let Ledger { captured, delivered, withheld, undecodable, held, dropped, gaps } =
+                *ledger;
+            let mut kinds = vec![
                 ("delivered", t.delivered, delivered),
                 ("withheld", t.withheld, withheld),
                 ("undecodable", t.undecodable, undecodable),
                 ("held", t.held, held),
                 ("dropped", t.dropped, dropped),
             ];
+            if gaps > 0 {
+                kinds.push(("gap", t.gaps, gaps));
+            }
             (kinds, Some(line("captured", t.captured, captured)), Some(ledger.balances()))
         }
         (None, Some(totals)) => {
@@ -89,5 +93,8 @@ mod tests {
         ledger.held = 11;
         assert_eq!(view(&EN, Some(&ledger), None).unwrap().balances, Some(false));
         assert_eq!(view(&EN, None, None), None);
+        ledger.gaps = 3;
+        let shown = view(&EN, Some(&ledger), None).unwrap();
+        assert_eq!(shown.lines.last().map(|line| line.slots.as_str()), Some("3"));
     }
 }

@@ -160,7 +160,7 @@ pub(crate) const WITHHELD: SlotOutcome = SlotOutcome::Withheld(WithheldReason::R
 /// A ledger that balances.
 pub(crate) fn ledger(delivered: u64, withheld: u64, held: u64, dropped: u64) -> Ledger {
     let captured = delivered + withheld + held + dropped;
-    Ledger { captured, delivered, withheld, undecodable: 0, held, dropped }
+    Ledger { captured, delivered, withheld, undecodable: 0, held, dropped, gaps: 0 }
 }
 
 fn manifest(camera: &str, slot: u64, at: UtcTime, faces: &[Face]) -> Manifest {
