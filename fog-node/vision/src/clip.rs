@@ -74,19 +74,27 @@ impl Clip {
         let sink = pipeline.by_name("sink").and_then(|e| e.downcast::<AppSink>().ok());
         let sink = sink.ok_or_else(|| ClipError::System("no appsink".to_owned()))?;
         let clip = Self { pipeline, sink, gate: Gate::default(), _file: file };
-        clip.one_decoder_thread()?;
+        clip.set_up_decoder()?;
         clip.refuse_large_pictures()?;
         clip.preroll()?;
         Ok(clip)
     }
 
-    /// A worker is one process a core, and a decoder with several threads decodes ahead what nobody asked for.
-    fn one_decoder_thread(&self) -> Result<(), ClipError> {
+    /// A worker is one process a core, and a decoder with several threads decodes ahead what nobody asked for. And a
+    /// decoder that makes a picture up where it lacks the one that it refers to may show a face that no detector
+    /// recognises as one: such pictures are none.
+    fn set_up_decoder(&self) -> Result<(), ClipError> {
         let decoder = self.pipeline.by_name("decoder").and_then(|e| e.downcast::<gst::Bin>().ok());
         let decoder = decoder.ok_or_else(|| ClipError::System("no decoder".to_owned()))?;
         decoder.connect_deep_element_added(|_, _, element| {
             if element.has_property_with_type("max-threads", i32::static_type()) {
                 element.set_property("max-threads", 1);
+            }
+            for (property, value) in [("output-corrupt", false), ("discard-corrupted-frames", true)]
+            {
+                if element.has_property_with_type(property, bool::static_type()) {
+                    element.set_property(property, value);
+                }
             }
         });
         Ok(())
@@ -278,6 +286,17 @@ mod tests {
     }
 
     fn encoded(width: u32, height: u32, seconds: u32, encoder: &str) -> Vec<u8> {
+        filtered(width, height, seconds, encoder, |_| true)
+    }
+
+    /// The same, muxed without the encoded pictures that are not wanted. The element before the muxer is called `last`.
+    fn filtered(
+        width: u32,
+        height: u32,
+        seconds: u32,
+        encoder: &str,
+        wanted: fn(&gst::BufferRef) -> bool,
+    ) -> Vec<u8> {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("clip");
         let source = format!("videotestsrc num-buffers={} pattern=ball", seconds * 10);
@@ -286,6 +305,13 @@ mod tests {
         let line = format!("{source} ! {caps} ! {encoder} ! {location}");
         gst::init().unwrap();
         let pipeline = gst::parse::launch(&line).unwrap();
+        let last = pipeline.downcast_ref::<gst::Bin>().and_then(|bin| bin.by_name("last"));
+        if let Some(pad) = last.and_then(|last| last.static_pad("src")) {
+            pad.add_probe(gst::PadProbeType::BUFFER, move |_, info| match info.buffer() {
+                Some(buffer) if !wanted(buffer) => gst::PadProbeReturn::Drop,
+                _ => gst::PadProbeReturn::Ok,
+            });
+        }
         pipeline.set_state(gst::State::Playing).unwrap();
         let wanted = [gst::MessageType::Eos, gst::MessageType::Error];
         let end =
@@ -359,6 +385,20 @@ mod tests {
             }
             assert!(clip.frame_near(ms(60_000), ms(500)).is_err(), "{muxer}: after its end");
         }
+    }
+
+    #[test]
+    fn a_clip_without_a_key_frame_shows_nothing() {
+        let x264 = "x264enc key-int-max=1000 ! h264parse name=last ! matroskamux";
+        let delta = |buffer: &gst::BufferRef| buffer.flags().contains(gst::BufferFlags::DELTA_UNIT);
+        let bytes = filtered(320, 240, 2, x264, delta);
+        let second = 1_000_000_000;
+        let exact = Clip::open(&bytes).and_then(|clip| clip.frame_at(second));
+        let near = Clip::open(&bytes).and_then(|clip| clip.frame_near(second, second / 2));
+        assert!(exact.is_err() && near.is_err(), "a picture was made up");
+        // The same with its key frame is shown.
+        let bytes = filtered(320, 240, 2, x264, |_| true);
+        Clip::open(&bytes).and_then(|clip| clip.frame_at(1_000_000_000)).unwrap();
     }
 
     #[test]
