@@ -226,8 +226,13 @@ impl Capture {
         if self.source.is_live() {
             return Err(CaptureError::Ended { what });
         }
-        if self.caps.is_none() {
-            return Err(CaptureError::NoVideoStream { what });
+        if self.anchor.is_none() {
+            // A parser may keep back what cannot be decoded by itself, or give it without a key frame.
+            let shown = self.caps.is_some() || self.line.shown.load(Ordering::SeqCst);
+            return Err(match shown {
+                true => CaptureError::NoKeyFrame { what },
+                false => CaptureError::NoVideoStream { what },
+            });
         }
         let end_ns = self.cutter.end_ns();
         let declared = self.line.pipeline.query_duration::<gst::ClockTime>();

@@ -29,6 +29,12 @@ pub enum CaptureError {
         /// The source.
         what: String,
     },
+    /// Pictures, none of which can be decoded by itself.
+    #[error("{what}: has no key frame: nothing of it can be decoded")]
+    NoKeyFrame {
+        /// The source.
+        what: String,
+    },
     /// The file ends before its stated end. What it holds has been given out.
     #[error(
         "{what}: truncated: ends at {read_ms} ms of {declared_ms} ms; its readable part was taken"
@@ -132,7 +138,10 @@ impl Faulty for CaptureError {
             Self::Unreadable { .. } | Self::NoVideoStream { .. } | Self::Codec { .. } => {
                 Fault::Permanent
             }
-            Self::NotVideo { .. } | Self::Truncated { .. } | Self::Mux { .. } => Fault::Corrupt,
+            Self::NotVideo { .. }
+            | Self::NoKeyFrame { .. }
+            | Self::Truncated { .. }
+            | Self::Mux { .. } => Fault::Corrupt,
             Self::Unauthorised { .. } | Self::Plugin { .. } | Self::Settings { .. } => {
                 Fault::Misuse
             }

@@ -10,6 +10,8 @@ mod error;
 mod mux;
 mod pipeline;
 mod source;
+#[cfg(feature = "testing")]
+pub mod testing;
 
 pub use capture::{Capture, Stopper};
 pub use cutter::{Marks, MarksCount};

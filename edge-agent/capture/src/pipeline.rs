@@ -26,6 +26,8 @@ pub(crate) const UNUSABLE: &str = "celosia-unusable";
 pub(crate) struct Line {
     pub(crate) pipeline: gst::Pipeline,
     pub(crate) sink: AppSink,
+    /// A video stream was found in it.
+    pub(crate) shown: Arc<AtomicBool>,
 }
 
 impl Drop for Line {
@@ -67,7 +69,7 @@ pub(crate) fn build(
     let pipeline = gst::Pipeline::new();
     let realtime = settings.pace == Pace::Realtime && matches!(source, CaptureSource::File { .. });
     let sink = AppSink::builder().sync(realtime).max_buffers(SINK_PICTURES_MAX).build();
-    let line = Line { pipeline, sink };
+    let line = Line { pipeline, sink, shown: Arc::default() };
     let queue = element("queue")?;
     queue.set_property("max-size-bytes", QUEUE_BYTES_MAX);
     queue.set_property("max-size-buffers", 0u32);
@@ -77,13 +79,13 @@ pub(crate) fn build(
         CaptureSource::File { path } => {
             let file = element("filesrc")?;
             file.set_property("location", path);
-            let parser = parsebin(&line.pipeline, &queue)?;
+            let parser = parsebin(&line, &queue)?;
             add(&line.pipeline, &[&file, &parser], source)?;
             link(&[&file, &parser], source)?;
         }
         CaptureSource::Rtsp { url, user, password_file } => {
             let camera = rtsp(url, user.as_deref(), password_file.as_deref(), source)?;
-            let parser = parsebin(&line.pipeline, &queue)?;
+            let parser = parsebin(&line, &queue)?;
             add(&line.pipeline, &[&camera, &parser], source)?;
             connect_rtsp(&camera, &parser);
         }
@@ -199,10 +201,10 @@ fn encode(
 }
 
 /// Finds containers, demuxers and depayloaders by itself; its first video stream goes to the queue.
-fn parsebin(pipeline: &gst::Pipeline, queue: &gst::Element) -> Result<gst::Element, CaptureError> {
+fn parsebin(line: &Line, queue: &gst::Element) -> Result<gst::Element, CaptureError> {
     let bin = element("parsebin")?;
-    let taken = Arc::new(AtomicBool::new(false));
-    let (line, target, claim) = (pipeline.downgrade(), queue.downgrade(), Arc::clone(&taken));
+    let taken = Arc::clone(&line.shown);
+    let (line, target, claim) = (line.pipeline.downgrade(), queue.downgrade(), Arc::clone(&taken));
     bin.connect_pad_added(move |bin, pad| {
         let (Some(line), Some(target)) = (line.upgrade(), target.upgrade()) else { return };
         let caps = pad.current_caps().unwrap_or_else(|| pad.query_caps(None));
@@ -297,4 +299,52 @@ fn add(
 fn link(elements: &[&gst::Element], source: &CaptureSource) -> Result<(), CaptureError> {
     gst::Element::link_many(elements)
         .map_err(|e| CaptureError::Pipeline { what: source.label(), reason: e.to_string() })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{path::PathBuf, time::Duration};
+
+    use super::*;
+
+    fn kind(element: &gst::Element) -> &'static str {
+        element.type_().name()
+    }
+
+    /// Kinds of elements from the source to the sink, following each element's source pad.
+    fn chain(line: &Line, first: &str) -> Vec<&'static str> {
+        let mut all = line.pipeline.iterate_elements().into_iter().flatten();
+        let mut at = all.find(|element| kind(element) == first);
+        let mut kinds = Vec::new();
+        while let Some(element) = at {
+            kinds.push(kind(&element));
+            let pad = element.static_pad("src").and_then(|pad| pad.peer());
+            at = pad.and_then(|pad| pad.parent_element());
+        }
+        kinds
+    }
+
+    #[test]
+    fn a_device_goes_through_the_encoder_to_the_sink() {
+        gst::init().unwrap();
+        let source = CaptureSource::V4l2 { device: PathBuf::from("/dev/video7") };
+        let clip_length = Duration::from_secs(10);
+        let settings = CaptureSettings { clip_length, pace: Pace::Realtime, repeat: false };
+        let line = build(&source, &settings).unwrap();
+        let mut all = line.pipeline.iterate_elements().into_iter().flatten();
+        let device = all.find(|element| kind(element) == "GstV4l2Src").unwrap();
+        assert_eq!(device.property::<String>("device"), "/dev/video7");
+        let expected = [
+            "GstV4l2Src",
+            "GstCapsFilter",
+            "GstVideoConvert",
+            "GstCapsFilter",
+            "GstX264Enc",
+            "GstH264Parse",
+            "GstCapsFilter",
+            "GstQueue",
+            "GstAppSink",
+        ];
+        assert_eq!(chain(&line, "GstV4l2Src"), expected);
+    }
 }

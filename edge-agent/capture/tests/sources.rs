@@ -6,7 +6,10 @@
 use std::{io::Write, path::PathBuf, sync::Arc, time::Duration};
 
 use base::{Clock, Fault, Faulty, SystemClock};
-use capture::{Capture, CaptureError, CaptureSettings, CaptureSource, CapturedClip, Pace, Pattern};
+use capture::{
+    Capture, CaptureError, CaptureSettings, CaptureSource, CapturedClip, Pace, Pattern,
+    testing::TestCamera,
+};
 
 fn settings(seconds: u64) -> CaptureSettings {
     let clip_length = Duration::from_secs(seconds);
@@ -185,4 +188,69 @@ fn real_video_is_cut_without_losing_a_picture() {
         assert_eq!(count(&clips), count(&whole));
         assert_eq!(clips.last().unwrap().interval.end_ns, whole.last().unwrap().interval.end_ns);
     }
+}
+
+fn network(camera: &TestCamera, user: Option<&str>, password: Option<PathBuf>) -> CaptureSource {
+    let user = user.map(str::to_owned);
+    CaptureSource::Rtsp { url: camera.url(), user, password_file: password }
+}
+
+#[test]
+fn a_network_camera_that_goes_away_gives_what_it_gave_and_an_error_and_can_be_taken_again() {
+    let mut camera = TestCamera::start(None);
+    let take = |camera: &TestCamera| {
+        Capture::start(network(camera, None, None), settings(1), clock()).unwrap()
+    };
+    let mut capture = take(&camera);
+    let clip = capture.next_clip().unwrap().unwrap();
+    // Not encoded again: as many pictures as the camera sends in the interval.
+    let pictures = clip.interval.length_ns() / 40_000_000;
+    assert!((pictures - 1..=pictures + 1).contains(&(clip.pictures as i64)), "{clip:?}");
+    let (_folder, source) = file(&clip.bytes);
+    assert_eq!(all(source, settings(60)).0[0].pictures, clip.pictures);
+
+    camera.go_away();
+    let error = loop {
+        match capture.next_clip() {
+            Ok(Some(_)) => {}
+            Ok(None) => panic!("the end of a live camera is no end"),
+            Err(error) => break error,
+        }
+    };
+    assert_eq!(error.fault(), Fault::Transient, "{error}");
+    assert!(error.to_string().contains(&camera.url()), "{error}");
+    camera.come_back();
+    assert!(take(&camera).next_clip().unwrap().is_some());
+}
+
+#[test]
+fn a_network_camera_that_wants_a_password_gets_it_from_its_file_alone() {
+    let camera = TestCamera::start(Some(("viewer", "open sesame")));
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("door.password");
+    std::fs::write(&path, "open sesame\n").unwrap();
+    let right = network(&camera, Some("viewer"), Some(path.clone()));
+    assert!(Capture::start(right, settings(1), clock()).unwrap().next_clip().unwrap().is_some());
+
+    std::fs::write(&path, "open parsley").unwrap();
+    let error = all(network(&camera, Some("viewer"), Some(path)), settings(1)).1.unwrap();
+    assert!(matches!(error, CaptureError::Unauthorised { .. }), "{error:?}");
+    assert!(!error.to_string().contains("parsley"), "{error}");
+}
+
+#[test]
+fn a_device_that_is_not_there_is_named_and_one_that_is_gives_clips() {
+    let missing = CaptureSource::V4l2 { device: PathBuf::from("/dev/video99") };
+    let error = all(missing, settings(1)).1.unwrap();
+    assert!(error.to_string().contains("/dev/video99"), "{error}");
+    assert_eq!(error.fault(), Fault::Transient, "a camera may be plugged in later");
+
+    let device = PathBuf::from("/dev/video0");
+    if !device.exists() {
+        let line = "SKIPPED: there is no /dev/video0; plug a camera in or load v4l2loopback\n";
+        std::io::stderr().write_all(line.as_bytes()).unwrap();
+        return;
+    }
+    let mut capture = Capture::start(CaptureSource::V4l2 { device }, settings(1), clock()).unwrap();
+    assert!(capture.next_clip().unwrap().is_some());
 }
