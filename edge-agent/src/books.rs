@@ -159,3 +159,30 @@ impl Books {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_ledger_of_an_earlier_program_goes_on_and_one_of_a_later_program_is_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("ledger.json");
+        let settled = r#"{"delivered":7,"withheld":1,"undecodable":0,"dropped":2}"#;
+        let write = |version: u16| {
+            let text =
+                format!(r#"{{"version":{version},"cameras":{{"cam":{settled}}},"leaving":null}}"#);
+            std::fs::write(&path, text).unwrap();
+        };
+        write(1);
+        let mut books = Books::open(folder.path()).unwrap();
+        let camera: CameraId = "cam".parse().unwrap();
+        books.update(&camera, |s| s.gaps += 3).unwrap();
+        let books = Books::open(folder.path()).unwrap();
+        let settled = books.settled(&camera);
+        assert_eq!((settled.delivered, settled.gaps, settled.until), (7, 3, None));
+        write(2);
+        let error = Books::open(folder.path()).unwrap_err().to_string();
+        assert!(error.contains("ledger.json") && error.contains("version 2"), "{error}");
+    }
+}

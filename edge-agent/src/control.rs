@@ -157,7 +157,10 @@ mod tests {
     fn what_cannot_be_applied_is_answered_with_the_reason() {
         let mut commands = Commands::default();
         let stop = json("late", r#""action":"stop""#);
+        let later = String::from_utf8(json("d", r#""action":"stop""#)).unwrap();
+        let later = later.replace(r#""schema":1"#, r#""schema":2"#);
         let cases = [
+            (take(&mut commands, later.as_bytes(), IN_TIME), "schema 2 is not 1"),
             (take(&mut commands, &stop, "2026-11-24T12:00:00Z"), "expired"),
             (take(&mut commands, &json("b", r#""action":"reboot""#), IN_TIME), "not a command"),
             (

@@ -20,6 +20,10 @@ pub mod count {
     pub const CAPTURED: &str = "clips_captured_total";
     /// Clips that could not be made durable: lost.
     pub const LOST: &str = "clips_lost_total";
+    /// Times that a clip could not be made durable yet and was tried again.
+    pub const NOT_KEPT_YET: &str = "clips_not_kept_yet_total";
+    /// Times that the wall clock was set by more than a second while a camera recorded.
+    pub const CLOCK_SET: &str = "clock_set_total";
     /// Sampling slots of live cameras in which nothing was recorded although it should have been.
     pub const GAP_SLOTS: &str = "gap_slots_total";
     /// Clips cut inside a group of pictures.

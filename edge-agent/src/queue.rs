@@ -128,4 +128,11 @@ mod tests {
         entries[0].in_flight = true;
         assert_eq!(first_to_drop(&entries), None);
     }
+
+    #[test]
+    fn a_note_of_an_earlier_program_is_read() {
+        let json = r#"{"kept_at":"2026-11-24T12:00:00Z","attempts":2,"settled_at":null}"#;
+        let note: Note = serde_json::from_str(json).unwrap();
+        assert_eq!((note.attempts, note.until), (2, None));
+    }
 }

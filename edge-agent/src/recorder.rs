@@ -48,6 +48,8 @@ pub struct Recorder {
     spool_bytes_max: u64,
     plan: watch::Receiver<Plan>,
     shutdown: Shutdown,
+    /// The camera went away and has not given anything since.
+    away: bool,
     wait: Duration,
 }
 
@@ -75,7 +77,16 @@ impl Recorder {
         plan: watch::Receiver<Plan>,
         shutdown: Shutdown,
     ) -> Self {
-        Self { gateway, camera, state, spool_bytes_max, plan, shutdown, wait: FIRST_WAIT }
+        Self {
+            gateway,
+            camera,
+            state,
+            spool_bytes_max,
+            plan,
+            shutdown,
+            away: false,
+            wait: FIRST_WAIT,
+        }
     }
 
     /// Records until shutdown, or until a file ends.
@@ -128,6 +139,7 @@ impl Recorder {
             Ok(()) => return false,
             Err(error) => error,
         };
+        self.away = true;
         self.count_gap().await;
         let camera = &self.camera.id;
         let fault = match &error {
@@ -245,6 +257,7 @@ impl Recorder {
                     self.take(&mut session, clip).await?;
                     if self.clock_stepped(&session) {
                         tracing::warn!(camera = %self.camera.id, "the wall clock stepped: new session");
+                        self.gateway.counters.add(count::CLOCK_SET, 1);
                         let (id, now) = (self.camera.id.clone(), self.gateway.utc());
                         self.gateway
                             .with_keeper(move |keeper| keeper.expect_anew(&id, now))
@@ -294,7 +307,7 @@ impl Recorder {
             written.unwrap_or_else(|e| std::panic::resume_unwind(e.into_panic()))?;
         }
         self.gateway.kept.notify_waiters();
-        self.wait = FIRST_WAIT;
+        (self.away, self.wait) = (false, FIRST_WAIT);
         Ok(())
     }
 
@@ -329,6 +342,7 @@ impl Recorder {
                 }
                 // A file is still there: it waits for the disk. Unless it is time to stop: then the run resumes.
                 Err(error) if self.camera.is_run_once() => {
+                    counters.add(count::NOT_KEPT_YET, 1);
                     tracing::error!(clip = %id, %error, "clip not kept, will try again");
                     if !self.shutdown.sleep(ROOM_WAIT).await {
                         return Err(error);
@@ -355,9 +369,12 @@ impl Recorder {
         }
     }
 
-    /// Counts what a live camera should have given until now; then nothing is expected of it.
-    async fn rest(&self) {
-        self.count_gap().await;
+    /// Nothing is expected of a live camera from now on; what it should have given before is counted.
+    async fn rest(&mut self) {
+        // Its last clip ends where it was stopped, unless it was away then.
+        if std::mem::take(&mut self.away) {
+            self.count_gap().await;
+        }
         self.account(|keeper, id| keeper.rest(id).map(|()| 0)).await;
     }
 

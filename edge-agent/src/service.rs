@@ -225,7 +225,7 @@ fn listen(
                 message = inbox.recv() => message,
             };
             let Some(message) = message else { return };
-            match serde_json::from_slice::<FogEndpoint>(&message.payload) {
+            match endpoint(&message.payload) {
                 Ok(node) => fogs.lock().unwrap_or_else(PoisonError::into_inner).announce(
                     &node.address,
                     node.presence == Presence::Online,
@@ -236,6 +236,15 @@ fn listen(
         }
     });
     Ok(())
+}
+
+/// What a fog node says of itself.
+fn endpoint(payload: &[u8]) -> Result<FogEndpoint, String> {
+    let node: FogEndpoint = serde_json::from_slice(payload).map_err(|e| e.to_string())?;
+    if node.schema != SCHEMA {
+        return Err(format!("schema {} is not {SCHEMA}: upgrade this gateway", node.schema));
+    }
+    Ok(node)
 }
 
 fn obey(
@@ -332,4 +341,19 @@ fn missing(gateway: &Gateway, quarantined: usize) -> End {
         lines.push(format!("{quarantined} clips failed three times and are quarantined"));
     }
     if lines.is_empty() { End::Done } else { End::Missing(lines) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_endpoint_of_a_later_schema_is_not_guessed_at() {
+        let json = |schema: u16| {
+            format!(r#"{{"schema":{schema},"address":"a:1","presence":"online","free_bytes":9}}"#)
+        };
+        assert_eq!(endpoint(json(1).as_bytes()).unwrap().address, "a:1");
+        let error = endpoint(json(2).as_bytes()).unwrap_err();
+        assert!(error.contains("schema 2") && error.contains("upgrade"), "{error}");
+    }
 }
