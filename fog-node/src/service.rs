@@ -14,7 +14,7 @@ use link::{
 };
 use proto::{
     Identity, Role,
-    control::{FogEndpoint, Presence},
+    control::{FogEndpoint, Presence, SCHEMA},
     topic,
 };
 use serde::Serialize;
@@ -82,31 +82,58 @@ pub async fn run(
     worker: impl Fn() -> Command + Send + Sync + 'static,
     shutdown: Shutdown,
 ) -> Result<(), StartError> {
-    let bus = match &config.broker {
-        None => None,
-        Some(broker) => {
+    let buses = Buses::connect(&config)?;
+    run_over(config, worker, buses, shutdown).await
+}
+
+/// The bus twice: a connection has one last will, and a node that dies leaves two retained documents behind.
+pub struct Buses {
+    /// Carries the status.
+    pub status: Bus,
+    /// Carries the endpoint.
+    pub endpoint: Bus,
+    /// Ends both.
+    pub end: Shutdown,
+}
+
+impl Buses {
+    /// To the broker of a configuration, if it has one.
+    fn connect(config: &Config) -> Result<Option<Self>, StartError> {
+        let Some(broker) = &config.broker else { return Ok(None) };
+        let end = Shutdown::default();
+        let connect = |client_id, last_will| {
             let config = MqttConfig {
                 host: broker.host.clone(),
                 port: broker.port,
                 credentials: link::Credentials::load(&config.credentials)?,
-                client_id: config.identity.common_name(),
-                last_will: Some(last_will(&config.identity)?),
+                client_id,
+                last_will: Some(last_will),
             };
-            let end = Shutdown::default();
-            Some((Bus::connect(config, &end)?, end))
-        }
-    };
-    run_over(config, worker, bus, shutdown).await
+            Ok::<_, StartError>(Bus::connect(config, &end)?)
+        };
+        let identity = &config.identity;
+        let gone = FogEndpoint {
+            schema: SCHEMA,
+            address: config.advertise.clone().unwrap_or_else(|| config.listen.to_string()),
+            presence: Presence::Offline,
+            free_bytes: 0,
+        };
+        let gone = Message::json(&topic::endpoint(identity), &gone, true)?;
+        let name = identity.common_name();
+        let endpoint = connect(format!("{name}.endpoint"), gone)?;
+        let status = connect(name, last_will(identity)?)?;
+        Ok(Some(Self { status, endpoint, end }))
+    }
 }
 
-/// [`run`] over a bus that is there already, with what ends it, or over none.
+/// [`run`] over buses that are there already, or over none.
 ///
 /// # Errors
 /// When it cannot start.
 pub async fn run_over(
     config: Config,
     worker: impl Fn() -> Command + Send + Sync + 'static,
-    bus: Option<(Bus, Shutdown)>,
+    buses: Option<Buses>,
     shutdown: Shutdown,
 ) -> Result<(), StartError> {
     let credentials = link::Credentials::load_as(&config.credentials, &config.identity)?;
@@ -152,8 +179,8 @@ pub async fn run_over(
     if let Err(error) = base::telemetry::announce_ready(&ready) {
         tracing::debug!(%error, "nobody reads the ready line");
     }
-    rounds(&node, bus.as_ref().map(|(bus, _)| bus), &shutdown).await;
-    stop(&node, bus, &tasks).await;
+    rounds(&node, buses.as_ref(), &shutdown).await;
+    stop(&node, buses, &tasks).await;
     tracing::info!(counters = ?node.counters.snapshot(), "ended");
     Ok(())
 }
@@ -163,12 +190,12 @@ fn last_will(identity: &Identity) -> Result<Message, BusError> {
 }
 
 /// Publishes status and endpoint and drops old prefixes, until shutdown.
-async fn rounds(node: &Node, bus: Option<&Bus>, shutdown: &Shutdown) {
+async fn rounds(node: &Node, buses: Option<&Buses>, shutdown: &Shutdown) {
     let mut said: Option<FogEndpoint> = None;
     loop {
         node.receiver.expire();
-        if let Some(bus) = bus {
-            publish(bus, &topic::status(&node.identity), &node.status(Presence::Online));
+        if let Some(Buses { status, endpoint: bus, .. }) = buses {
+            publish(status, &topic::status(&node.identity), &node.status(Presence::Online));
             let endpoint = node.endpoint(Presence::Online);
             if said.as_ref() != Some(&endpoint) {
                 publish(bus, &topic::endpoint(&node.identity), &endpoint);
@@ -187,9 +214,13 @@ fn publish(bus: &Bus, topic: &str, document: &impl Serialize) {
     }
 }
 
-async fn stop(node: &Arc<Node>, bus: Option<(Bus, Shutdown)>, tasks: &Shutdown) {
-    if let Some((bus, _)) = &bus {
-        publish(bus, &topic::endpoint(&node.identity), &node.endpoint(Presence::Offline));
+async fn stop(node: &Arc<Node>, buses: Option<Buses>, tasks: &Shutdown) {
+    if let Some(buses) = &buses {
+        publish(
+            &buses.endpoint,
+            &topic::endpoint(&node.identity),
+            &node.endpoint(Presence::Offline),
+        );
     }
     if tokio::time::timeout(GRACE, node.pool.emptied()).await.is_err() {
         tracing::warn!("some clips were not finished in time; their edges keep them");
@@ -200,10 +231,11 @@ async fn stop(node: &Arc<Node>, bus: Option<(Bus, Shutdown)>, tasks: &Shutdown) 
     if !tasks.drain(LAST_STEP).await || tokio::time::timeout(LAST_STEP, stopped).await.is_err() {
         tracing::warn!("some tasks did not end in time");
     }
-    if let Some((bus, end)) = bus {
-        // In this order: only what is said after the request takes the place of the last will.
+    if let Some(Buses { status, endpoint, end }) = buses {
+        // In this order: only what is said after the request takes the place of a last will.
         end.request();
-        publish(&bus, &topic::status(&node.identity), &node.status(Presence::Offline));
+        publish(&endpoint, &topic::endpoint(&node.identity), &node.endpoint(Presence::Offline));
+        publish(&status, &topic::status(&node.identity), &node.status(Presence::Offline));
         end.drain(LAST_STEP).await;
     }
 }

@@ -15,7 +15,7 @@ use std::{
 use base::Shutdown;
 use fog_node::{
     config::Config,
-    service::{self, StartError},
+    service::{self, Buses, StartError},
 };
 use link::{
     Credentials, Peer, Protocol,
@@ -171,9 +171,10 @@ impl Fog {
         let statuses = broker.bus().subscribe(&topic::status(&identity)).unwrap();
         let (shutdown, tasks) = (Shutdown::default(), Shutdown::default());
         let (told, mut ended) = oneshot::channel();
-        let (bus, stop) = ((broker.bus(), Shutdown::default()), shutdown.clone());
+        let (status, endpoint, end) = (broker.bus(), broker.bus(), Shutdown::default());
+        let (buses, stop) = (Buses { status, endpoint, end }, shutdown.clone());
         tasks.spawn(async move {
-            told.send(service::run_over(config, worker, Some(bus), stop).await).ok();
+            told.send(service::run_over(config, worker, Some(buses), stop).await).ok();
         });
         tokio::select! {
             ended = &mut ended => Err(ended.unwrap().unwrap_err()),
