@@ -109,7 +109,7 @@ async fn migrate(
 ) -> Result<(), ResultsError> {
     let told = |error| ResultsError::told("migrate", shown, error);
     let failed = |error| ResultsError::migration(shown, error);
-    let migrator = migrator();
+    let migrator = migrator(MIGRATIONS);
     match place {
         Place::Sqlite(_) => {
             // The migrator's lock is none on SQLite; one write transaction around it all is.
@@ -149,12 +149,12 @@ const SQLITE_TABLES: &str =
 const POSTGRES_TABLES: &str = "SELECT CAST(table_name AS TEXT) FROM information_schema.tables \
      WHERE table_schema = current_schema()";
 
-fn migrator() -> Migrator {
+fn migrator(migrations: &[(i64, &'static str, &'static str)]) -> Migrator {
     let migration = |(version, name, sql): &(i64, &'static str, &'static str)| {
         let sql = sql.into_sql_str();
         Migration::new(*version, (*name).into(), MigrationType::Simple, sql, false)
     };
-    Migrator::with_migrations(MIGRATIONS.iter().map(migration).collect())
+    Migrator::with_migrations(migrations.iter().map(migration).collect())
 }
 
 /// The file holds password hashes: it is its owner's alone. SQLite gives its side files the same mode.
@@ -203,4 +203,35 @@ pub(crate) fn to_json<T: serde::Serialize>(
     value: &T,
 ) -> Result<String, ResultsError> {
     serde_json::to_string(value).map_err(|e| ResultsError::Row { what, why: e.to_string() })
+}
+
+#[cfg(test)]
+mod tests {
+    use sqlx::Row;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_database_of_every_earlier_version_is_brought_up_to_date() {
+        sqlx::any::install_default_drivers();
+        let versions: Vec<i64> = MIGRATIONS.iter().map(|(version, ..)| *version).collect();
+        assert_eq!(versions, (1..=MIGRATIONS.len() as i64).collect::<Vec<_>>());
+        for had in 0..=MIGRATIONS.len() {
+            let folder = tempfile::tempdir().unwrap();
+            let file = folder.path().join("results.db");
+            make(&file).unwrap();
+            let url = format!("sqlite:{}", file.display());
+            let mut earlier = AnyConnection::connect(&url).await.unwrap();
+            let left = migrator(&MIGRATIONS[..had]).run_direct(None, &mut earlier, false).await;
+            left.unwrap();
+            earlier.close().await.unwrap();
+
+            let results = Results::open(&url).await.unwrap();
+            let applied = "SELECT COUNT(*) FROM _sqlx_migrations";
+            let applied = sqlx::query(applied).fetch_one(&results.pool).await.unwrap();
+            assert_eq!(applied.get::<i64, _>(0), MIGRATIONS.len() as i64, "from version {had}");
+            assert!(results.cameras().await.unwrap().is_empty());
+            results.close().await;
+        }
+    }
 }
