@@ -17,6 +17,7 @@ pub use self::{report::Report, videos::VideoError};
 use crate::{
     run::{Common, RunError, Running},
     site::ConsoleAddress,
+    supervisor::Memory,
 };
 
 /// What a person asks of `celosia process`.
@@ -109,12 +110,15 @@ pub async fn run(options: &Options, shutdown: &Shutdown) -> Result<Report, Proce
     let cameras = videos.iter().map(|video| video.camera.clone()).collect();
     let console = ConsoleAddress::loopback();
     let running = Running::start(&state, &options.common, cameras, true, console, shutdown).await?;
-    let done = finish(options, &videos, &running, shutdown).await;
+    let mut memory = Memory::default();
+    let done = finish(options, &videos, &running, &mut memory, shutdown).await;
+    running.supervisor.look_at_memory(&mut memory);
     let cpu = running.supervisor.processor_time();
     running.stop().await;
     let mut report = done?;
     report.seconds = clock.now().saturating_sub(began).as_secs_f64();
     report.cpu_seconds = cpu.as_secs_f64();
+    report.memory_bytes = memory;
     Ok(report)
 }
 
@@ -122,9 +126,10 @@ async fn finish(
     options: &Options,
     videos: &[videos::Video],
     running: &Running,
+    memory: &mut Memory,
     shutdown: &Shutdown,
 ) -> Result<Report, ProcessError> {
-    let statuses = wait::until_done(running, videos, shutdown)
+    let statuses = wait::until_done(running, videos, memory, shutdown)
         .await
         .map_err(|error| continued(error, options))?;
     gather::gather(options, videos, running, &statuses, shutdown).await

@@ -10,6 +10,7 @@ mod child;
 mod crashes;
 mod leftovers;
 mod logs;
+mod memory;
 mod usage;
 
 use std::{
@@ -23,11 +24,14 @@ use std::{
 use base::{Clock, Fault, Faulty, Shutdown, files::FolderLock};
 use tokio::sync::watch;
 
-pub use self::child::{Limits, Program, Ready, Stop};
 use self::{
     child::{Ended, Traced, live},
     crashes::{CRASHES_MAX, Crashes, Verdict, WINDOW},
     leftovers::Traces,
+};
+pub use self::{
+    child::{Limits, Program, Ready, Stop},
+    memory::Memory,
 };
 
 /// Lines of a child's log that a message about its end shows.
@@ -189,6 +193,11 @@ impl Supervisor {
     #[must_use]
     pub fn processor_time(&self) -> Duration {
         usage::of_groups(&self.context.traces.pids())
+    }
+
+    /// Looks how much memory each kind of process holds at its highest: this one, all children, what they started.
+    pub fn look_at_memory(&self, memory: &mut Memory) {
+        memory.look(&self.context.traces.pids());
     }
 
     /// Those that neither serve nor have ended as they should, by name.

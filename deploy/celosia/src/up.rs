@@ -1,5 +1,7 @@
 //! Owns `celosia up`: a whole site on this machine with one camera, until somebody stops it.
 
+mod pace;
+
 use std::{
     net::{IpAddr, SocketAddr},
     path::{Path, PathBuf},
@@ -14,6 +16,7 @@ use crate::{
     demo::{self, DemoError},
     run::{Common, RunError, Running},
     site::{Camera, ConsoleAddress},
+    supervisor::Memory,
 };
 
 /// Name of the console's first user.
@@ -94,13 +97,16 @@ pub async fn run(options: &Options, shutdown: &Shutdown) -> Result<(), UpError> 
     let password = running.site.password.reveal();
     let new = running.results.create_user(OPERATOR, password, now).await?;
     greet(options, &running, new);
+    let mut memory = Memory::default();
     let ended = tokio::select! {
         biased;
         () = shutdown.requested() => Ok(()),
         failure = running.supervisor.failed() => Err(RunError::from(failure).into()),
-        () = rounds(&running, shutdown) => Ok(()),
+        () = rounds(&running, &clock, &mut memory, shutdown) => Ok(()),
     };
     say("stopping: what is captured is kept");
+    running.supervisor.look_at_memory(&mut memory);
+    say(&format!("memory    at most {}", memory.text()));
     running.stop().await;
     ended
 }
@@ -153,17 +159,27 @@ fn greet(options: &Options, running: &Running, new: bool) {
 }
 
 /// Says now and then what came in, for whoever looks at the terminal.
-async fn rounds(running: &Running, shutdown: &Shutdown) {
+async fn rounds(running: &Running, clock: &dyn Clock, memory: &mut Memory, shutdown: &Shutdown) {
+    let utc = || UtcTime::from_micros(clock.utc_micros()).unwrap_or(UtcTime::EPOCH);
+    let mut since = utc();
     while shutdown.sleep(ROUND).await {
-        match line(running).await {
-            Ok(line) => say(&line),
+        running.supervisor.look_at_memory(memory);
+        match line(running, since, utc()).await {
+            Ok(line) => {
+                say(&line);
+                since = utc();
+            }
             Err(error) => tracing::warn!(%error, "the results cannot be looked at"),
         }
     }
 }
 
-/// The sums of all cameras, and the newest result.
-async fn line(running: &Running) -> Result<String, results::ResultsError> {
+/// The sums of all cameras, the newest result, and how long results took since the last line.
+async fn line(
+    running: &Running,
+    since: UtcTime,
+    now: UtcTime,
+) -> Result<String, results::ResultsError> {
     let cameras = running.results.cameras().await?;
     let sum = |what: fn(&CameraTotals) -> u64| cameras.iter().map(what).sum::<u64>();
     let mut line = format!(
@@ -181,10 +197,84 @@ async fn line(running: &Running) -> Result<String, results::ResultsError> {
             frame.captured_at, result.mask, result.no_mask, result.incorrect, result.uncertain
         ));
     }
+    if let Some(pace) = pace::since(&running.results, since, now).await? {
+        line.push_str(&format!("; {pace}"));
+    }
     Ok(line)
 }
 
 #[expect(clippy::print_stdout, reason = "what the person at the terminal asked for")]
 fn say(line: &str) {
     println!("{line}");
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+
+    #[derive(Parser)]
+    struct Line {
+        #[command(flatten)]
+        options: Options,
+    }
+
+    fn read(arguments: &[&str]) -> Result<Camera, String> {
+        let line = Line::try_parse_from([&["up"], arguments].concat());
+        let options = line.map_err(|e| e.to_string())?.options;
+        camera(&options).map_err(|e| e.to_string())
+    }
+
+    #[test]
+    fn every_kind_of_camera_is_taken_for_what_it_is() {
+        let folder = tempfile::tempdir().unwrap();
+        let video = folder.path().join("street.mp4");
+        let password = folder.path().join("door.password");
+        std::fs::write(&video, "video").unwrap();
+        std::fs::write(&password, "secret").unwrap();
+        let (video, password) = (video.to_str().unwrap(), password.to_str().unwrap());
+
+        let file = read(&["--camera", video, "--every", "2s", "--clip", "5s"]).unwrap();
+        let whole = Path::new(video).canonicalize().unwrap();
+        assert_eq!(Path::new(&file.source), whole);
+        assert!(file.repeat, "a file is shown again and again");
+        assert_eq!((file.every.as_str(), file.clip.as_deref()), ("2s", Some("5s")));
+
+        let login = ["--camera-user", "viewer", "--camera-password-file", password];
+        let url = "rtsp://10.0.0.7/main";
+        let rtsp = read(&[&["--camera", url][..], &login].concat()).unwrap();
+        assert_eq!((rtsp.source.as_str(), rtsp.repeat), (url, false));
+        assert_eq!(rtsp.user.as_deref(), Some("viewer"));
+        assert!(rtsp.password_file.is_some_and(|path| path.is_absolute()));
+
+        for source in ["/dev/video0", "test:ball"] {
+            let device = read(&["--camera", source]).unwrap();
+            assert_eq!((device.source.as_str(), device.repeat), (source, false));
+        }
+    }
+
+    #[test]
+    fn a_camera_that_cannot_be_one_is_named() {
+        let missing = read(&["--camera", "no/such/street.mp4"]).unwrap_err();
+        assert!(missing.contains("no/such/street.mp4"), "{missing}");
+        let alone = read(&["--camera", "rtsp://cam/x", "--camera-user", "viewer"]).unwrap_err();
+        assert!(alone.contains("--camera-password-file"), "{alone}");
+        let slow = read(&["--every", "often"]).unwrap_err();
+        assert!(slow.contains("often"), "{slow}");
+    }
+
+    #[test]
+    fn without_a_camera_the_drawn_scene_is_shown() {
+        let folder = tempfile::tempdir().unwrap();
+        let assets = ["--assets", folder.path().to_str().unwrap()];
+        // Named by what it would be made from.
+        let error = read(&assets).unwrap_err();
+        assert!(error.contains("astronaut.png"), "{error}");
+        std::fs::write(folder.path().join("demo-1.mp4"), "video").unwrap();
+        for arguments in [&assets[..], &[&["--camera", "demo"], &assets[..]].concat()] {
+            let demo = read(arguments).unwrap();
+            assert!(demo.source.ends_with("demo-1.mp4") && demo.repeat, "{demo:?}");
+        }
+    }
 }

@@ -7,6 +7,8 @@ use proto::{record::SlotOutcome, result::FrameResult};
 use results::ClipRow;
 use serde::Serialize;
 
+use crate::supervisor::Memory;
+
 /// A run.
 #[derive(Debug, Default, Serialize)]
 pub struct Report {
@@ -16,6 +18,8 @@ pub struct Report {
     pub seconds: f64,
     /// Processor time of all processes of the run.
     pub cpu_seconds: f64,
+    /// The most that each kind of process held at once.
+    pub memory_bytes: Memory,
     /// Every video, in the order of the arguments.
     pub videos: Vec<VideoReport>,
 }
@@ -132,6 +136,9 @@ impl Report {
             ]);
         }
         let (seconds, cpu, results) = (self.seconds, self.cpu_seconds, self.results.display());
-        format!("{table}\n{seconds:.1} s, {cpu:.1} s of CPU; results in {results}")
+        let memory = self.memory_bytes.text();
+        format!(
+            "{table}\n{seconds:.1} s, {cpu:.1} s of CPU; at most {memory}; results in {results}"
+        )
     }
 }

@@ -15,6 +15,7 @@ use super::{ProcessError, videos::Video};
 use crate::{
     run::{RunError, Running},
     services::EDGE,
+    supervisor::Memory,
 };
 
 /// How often the database is looked at.
@@ -24,6 +25,9 @@ const STILL_MAX: Duration = Duration::from_secs(600);
 
 /// How long the gateway's last status may be on its way after the gateway has ended.
 const LAST_WORD_MAX: Duration = Duration::from_secs(5);
+
+/// How often the memory of all processes is looked at, in ticks: a look takes some milliseconds.
+const MEMORY_TICKS: u32 = 3;
 
 /// What the gateway last said of its cameras.
 pub(super) type Statuses = BTreeMap<CameraId, CameraStatus>;
@@ -42,6 +46,7 @@ struct Progress {
 pub(super) async fn until_done(
     running: &Running,
     videos: &[Video],
+    memory: &mut Memory,
     shutdown: &Shutdown,
 ) -> Result<Statuses, ProcessError> {
     let clock = SystemClock::default();
@@ -51,7 +56,10 @@ pub(super) async fn until_done(
     let mut statuses = Statuses::new();
     let mut last = (Progress::default(), clock.now());
     let mut edge_ended = None;
-    loop {
+    for tick in 0u32.. {
+        if tick.is_multiple_of(MEMORY_TICKS) {
+            running.supervisor.look_at_memory(memory);
+        }
         while let Ok(message) = inbox.try_recv() {
             match serde_json::from_slice::<DeviceStatus>(&message.payload) {
                 // A last will knows no cameras.

@@ -38,7 +38,7 @@ const FUNCTION_RETRY_MS: u64 = 1_000;
 /// Who has keys of the object store, and for what.
 pub(super) const STORE_KEYS: &[(&str, &[&str])] = &[
     ("bridge", &["put:frames", "get:results", "list:results"]),
-    ("function", &["get:frames", "put:results", "get:results"]),
+    ("function", &["get:frames", "put:results"]),
     ("console", &["get:frames"]),
     ("admin", &["get:frames"]),
 ];

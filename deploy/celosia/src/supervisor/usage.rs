@@ -25,6 +25,11 @@ pub(super) fn of_groups(groups: &BTreeSet<i32>) -> Duration {
     TICK * ticks
 }
 
+/// Process group.
+pub(super) fn group(stat: &str) -> Option<i32> {
+    fields(stat).map(|(group, _)| group)
+}
+
 /// Process group, and ticks of all kinds.
 fn fields(stat: &str) -> Option<(i32, u32)> {
     // The name stands in brackets and may have anything in it.
