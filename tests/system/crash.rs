@@ -12,22 +12,25 @@ use crate::{
     site::{self, Run, eventually, files, results},
 };
 
-type Seen = BTreeMap<(u64, u64), BTreeSet<String>>;
+/// Faces of every frame, by place.
+pub(crate) type Seen = BTreeMap<(u64, u64), BTreeSet<String>>;
 
-const SETTINGS: [&str; 4] = ["--every", "1s", "--clip", "3s"];
+/// Settings of all runs that are compared.
+pub(crate) const SETTINGS: [&str; 4] = ["--every", "1s", "--clip", "3s"];
 
 /// Frames and where faces are in them. Cells and so probabilities differ from site to site: noise keys do.
-fn seen(folders: &Folders) -> Seen {
+pub(crate) fn seen(folders: &Folders) -> Seen {
     let frames = results(&folders.out).into_iter();
     frames.map(|(place, frame)| (place, frame.boxes().into_iter().collect())).collect()
 }
 
-fn video(folders: &Folders) -> std::path::PathBuf {
+/// What all runs are on.
+pub(crate) fn video(folders: &Folders) -> std::path::PathBuf {
     data().map_or_else(|| scene(folders), |data| data.join("video/masks-on-and-off.mp4"))
 }
 
 /// What a run without any crash gives; found once.
-fn undisturbed() -> &'static Seen {
+pub(crate) fn undisturbed() -> &'static Seen {
     static SEEN: OnceLock<Seen> = OnceLock::new();
     SEEN.get_or_init(|| {
         let folders = Folders::new();

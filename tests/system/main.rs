@@ -5,9 +5,13 @@
 mod anonymise;
 mod bad_input;
 mod crash;
+mod disk_full;
 mod happy;
+mod live;
+mod onlooker;
 mod partition;
 mod privacy;
 mod shutdown;
 mod site;
 mod structure;
+mod videos;

@@ -30,12 +30,32 @@ fn a_site_that_is_stopped_leaves_nothing_and_goes_on_later() {
     assert_eq!(processes_of(&folders.state), [], "processes are left");
     // What was delivered has its result: a drained site leaves no frame without one for long.
     let before = (objects(&folders, "jpg"), objects(&folders, "json"));
+    let delivered = as_an_earlier_program_left_it(&folders);
 
     let mut run = Run::up(&folders.state, &["--camera", "demo", "--every", "1s", "--clip", "2s"]);
     eventually("more results", || run.has_ended() || objects(&folders, "json") > before.1);
     run.interrupt();
     site::succeeded(&run.end());
     assert_eq!(processes_of(&folders.state), []);
+    assert!(ledger(&folders)["delivered"].as_u64() > delivered, "its books went on");
+}
+
+fn ledger(folders: &Folders) -> serde_json::Value {
+    let text = fs::read(folders.state.join("edge/ledger.json")).unwrap();
+    let books: serde_json::Value = serde_json::from_slice(&text).unwrap();
+    books["cameras"]["demo"].clone()
+}
+
+/// Takes away what the first version did not write yet. Gives the slots that were delivered.
+fn as_an_earlier_program_left_it(folders: &Folders) -> Option<u64> {
+    let path = folders.state.join("edge/ledger.json");
+    let mut books: serde_json::Value = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
+    let camera = books["cameras"]["demo"].as_object_mut().unwrap();
+    let delivered = camera["delivered"].as_u64();
+    assert!(delivered > Some(0) && camera.remove("gaps").is_some(), "{camera:?}");
+    camera.remove("until");
+    fs::write(&path, books.to_string()).unwrap();
+    delivered
 }
 
 #[test]

@@ -47,6 +47,11 @@ impl Frame {
         (self.frame.rsplit('/').nth(1).unwrap().parse().unwrap(), slot)
     }
 
+    /// Its camera.
+    pub(crate) fn camera(&self) -> &str {
+        self.clip.split('/').nth(1).unwrap()
+    }
+
     /// Where its faces are.
     pub(crate) fn boxes(&self) -> Vec<String> {
         self.faces.iter().map(|face| face["box"].to_string()).collect()
@@ -82,13 +87,26 @@ impl Run {
         Self::start(command.args(more), state)
     }
 
+    /// `celosia process` with a frame each 2 s, whose processes have this folder for temporary files.
+    pub(crate) fn process_in(temporary: &Path, video: &Path, state: &Path, out: &Path) -> Self {
+        let mut command = celosia();
+        command.env("TMPDIR", temporary).arg("process").arg(video).args(["--every", "2s"]);
+        Self::start(command.arg("--state").arg(state).arg("--out").arg(out), state)
+    }
+
     /// `celosia up --state STATE` with more arguments.
     pub(crate) fn up(state: &Path, more: &[&str]) -> Self {
         let mut command = celosia();
         Self::start(command.arg("up").arg("--state").arg(state).args(more), state)
     }
 
-    fn start(command: &mut Command, state: &Path) -> Self {
+    /// Its process.
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Any command that becomes `celosia` with this state folder.
+    pub(crate) fn start(command: &mut Command, state: &Path) -> Self {
         let child = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         Self { child: child.spawn().unwrap(), state: state.to_owned() }
     }
@@ -176,10 +194,15 @@ pub(crate) fn eventually(what: &str, mut so: impl FnMut() -> bool) {
     }
 }
 
-/// The frames of `results.json`, by place.
-pub(crate) fn results(out: &Path) -> BTreeMap<(u64, u64), Frame> {
+/// The frames of `results.json`, of all cameras.
+pub(crate) fn frames(out: &Path) -> Vec<Frame> {
     let text = fs::read_to_string(out.join("results.json")).unwrap();
-    let frames: Vec<Frame> = serde_json::from_str(&text).unwrap();
+    serde_json::from_str(&text).unwrap()
+}
+
+/// The frames of one camera, by place.
+pub(crate) fn results(out: &Path) -> BTreeMap<(u64, u64), Frame> {
+    let frames = frames(out);
     let count = frames.len();
     let by_place: BTreeMap<_, _> = frames.into_iter().map(|frame| (frame.place(), frame)).collect();
     assert_eq!(by_place.len(), count, "a frame stands twice in results.json");

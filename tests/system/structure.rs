@@ -51,7 +51,9 @@ fn dependencies_follow_the_table() {
         for dependency in &package.dependencies {
             let to = dependency.name.as_str();
             let shared = ["proto", "base"].contains(&to) && !["proto", "base"].contains(&name);
-            if ours.contains(&to) && !shared && !table.contains(&to) {
+            // A crate names itself where its tests want a feature of it.
+            let itself = to == name;
+            if ours.contains(&to) && !shared && !itself && !table.contains(&to) {
                 wrong.push(format!("{name} must not depend on {to}"));
             }
             let owner = OWNERS.iter().find(|(library, _)| *library == to);
