@@ -216,7 +216,7 @@ fn no_face_is_left(assets: &Path, raw: &[u8], folders: &Folders) {
     assert!(faces > 0, "the detector saw no face to look for");
     twins.sort_by(f64::total_cmp);
     let (worst, middle) = (alike.iter().copied().fold(0.0, f64::max), twins[twins.len() / 2]);
-    println!("{faces} faces; likeness of what left at most {worst:.2}, of twins {middle:.2}");
+    eprintln!("{faces} faces; likeness of what left at most {worst:.2}, of twins {middle:.2}");
     assert!(middle > 0.6, "the search does not find a face that is there: {twins:?}");
     assert!(worst < 0.4, "the detail of a face is still there: {alike:?}");
 }

@@ -192,7 +192,7 @@ impl Supervisor {
     /// Processor time so far: of this process, and of all children with what they started.
     #[must_use]
     pub fn processor_time(&self) -> Duration {
-        usage::of_groups(&self.context.traces.pids())
+        usage::of_children(&self.context.traces.pids())
     }
 
     /// Looks how much memory each kind of process holds at its highest: this one, all children, what they started.

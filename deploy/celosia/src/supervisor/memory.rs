@@ -8,6 +8,8 @@ use std::{
 
 use serde::Serialize;
 
+use super::usage;
+
 /// Resident bytes at their highest, by kind of process; of several of a kind the largest. What ended between two looks
 /// is known as it was at the last one.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
@@ -15,16 +17,10 @@ use serde::Serialize;
 pub struct Memory(BTreeMap<String, u64>);
 
 impl Memory {
-    /// Looks at all processes of these groups, and at this one.
-    pub(super) fn look(&mut self, groups: &BTreeSet<i32>) {
+    /// Looks at these children with all that they started, and at this process.
+    pub(super) fn look(&mut self, children: &BTreeSet<i32>) {
         self.look_at(Path::new("/proc/self"));
-        for entry in fs::read_dir("/proc").into_iter().flatten().flatten() {
-            // What is no process, or is gone meanwhile, has no such file.
-            let Ok(stat) = fs::read_to_string(entry.path().join("stat")) else { continue };
-            if super::usage::group(&stat).is_some_and(|group| groups.contains(&group)) {
-                self.look_at(&entry.path());
-            }
-        }
+        usage::folders(children).iter().for_each(|folder| self.look_at(folder));
     }
 
     fn look_at(&mut self, process: &Path) {
