@@ -75,10 +75,14 @@ fn masks_are_counted_as_they_are_put_on_and_taken_off() {
 fn the_generated_scene_gives_masked_and_unmasked_faces_in_every_frame() {
     let Some(_) = assets() else { return };
     let folders = Folders::new();
-    let run = Run::process(&scene(&folders), &folders.state, &folders.out, &[]);
+    let run = Run::process(&scene(&folders), &folders.state, &folders.out, &["--every", "2s"]);
     site::succeeded(&run.end());
     let frames = results(&folders.out);
-    assert!(frames.len() >= 4, "{} frames", frames.len());
+    assert_eq!(frames.len(), 15);
+    // As it is drawn: few wear one in the first ten seconds, nearly everybody in the next.
+    let of_ten = |from| frames.values().skip(from).take(5).map(|f| f.no_mask).sum::<u32>();
+    let (start, middle) = (of_ten(0), of_ten(5));
+    assert!(start > middle, "without a mask: {start} at the start, {middle} in the middle");
     let sum = |count: fn(&Frame) -> u32| frames.values().map(count).sum::<u32>();
     let (mask, no_mask) = (sum(|f| f.mask), sum(|f| f.no_mask));
     assert!(mask > 0 && no_mask > 0, "{mask} with, {no_mask} without");
