@@ -41,6 +41,10 @@ pub struct MaskProbabilities {
 pub const NOT_A_FACE_MIN: f32 = 0.7;
 
 impl MaskProbabilities {
+    /// Of a face that nobody could look at.
+    pub const KNOWS_NOTHING: Self =
+        Self { mask: 1.0 / 3.0, no_mask: 1.0 / 3.0, incorrect: 1.0 / 3.0, not_a_face: 0.0 };
+
     /// From a network's output; nothing when the numbers are no distribution.
     #[must_use]
     pub fn new([mask, no_mask, incorrect, not_a_face]: [f32; 4]) -> Option<Self> {

@@ -47,19 +47,40 @@ impl Crop {
         Some(Self { still, face })
     }
 
+    /// Where a box of the photo lies in the crop around `annotated`.
+    pub(crate) fn place(&self, annotated: &Detection, other: Detection) -> Detection {
+        let (across, down) = (self.face.w / annotated.w, self.face.h / annotated.h);
+        Detection {
+            x: self.face.x + (other.x - annotated.x) * across,
+            y: self.face.y + (other.y - annotated.y) * down,
+            w: other.w * across,
+            h: other.h * down,
+            score: other.score,
+        }
+    }
+
+    /// The same face with at most so many pixels across: what changes light has less to do.
+    pub(crate) fn at_most(self, side_max: f32) -> Self {
+        let share = side_max / self.face.w.min(self.face.h);
+        if share < 1.0 { self.smaller(share) } else { self }
+    }
+
     /// The same face from further away, half of the time.
+    pub(crate) fn further(self, random: &mut ChaCha8Rng) -> Self {
+        let side = self.face.w.min(self.face.h);
+        if side <= SIDE_MIN || random.random_bool(0.5) {
+            return self;
+        }
+        self.smaller((SIDE_MIN / side).powf(random.random_range(0.0..1.0)))
+    }
+
     #[expect(
         clippy::cast_possible_truncation,
         clippy::cast_sign_loss,
         clippy::cast_precision_loss,
         reason = "a share of a picture side, which is under 2^16"
     )]
-    pub(crate) fn further(self, random: &mut ChaCha8Rng) -> Self {
-        let side = self.face.w.min(self.face.h);
-        if side <= SIDE_MIN || random.random_bool(0.5) {
-            return self;
-        }
-        let share = (SIDE_MIN / side).powf(random.random_range(0.0..1.0));
+    fn smaller(self, share: f32) -> Self {
         let smaller = |side: usize| ((side as f32 * share).round() as usize).max(1);
         let still = self.still.reduced(smaller(self.still.width), smaller(self.still.height));
         let across = still.width as f32 / self.still.width as f32;
@@ -139,6 +160,18 @@ mod tests {
         assert_eq!((crop.face.x, crop.face.y), (26.0, 31.0));
         assert_eq!(crop.still.width, 134 - 44);
         assert!((131 - 20..=132 - 20).contains(&crop.still.height));
+    }
+
+    #[test]
+    fn a_box_of_the_photo_keeps_its_place_beside_the_face_in_a_smaller_crop() {
+        let annotated = Detection { x: 70.0, y: 51.0, w: 40.0, h: 50.0, score: 1.0 };
+        let other = Detection { x: 74.0, y: 41.0, w: 40.0, h: 50.0, score: 0.5 };
+        let crop = crop().at_most(20.0);
+        let placed = crop.place(&annotated, other);
+        assert!((crop.face.w - 20.0).abs() < 0.5, "{:?}", crop.face);
+        assert!((placed.x - crop.face.x - 2.0).abs() < 0.1, "{placed:?}");
+        assert!((placed.y - crop.face.y + 5.0).abs() < 0.2, "{placed:?}");
+        assert!((placed.w - crop.face.w).abs() < 1e-3 && (placed.score - 0.5).abs() < 1e-6);
     }
 
     #[test]

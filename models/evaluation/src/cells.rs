@@ -9,7 +9,7 @@ use std::{
 };
 
 use anyhow::Context;
-use models::{Detection, FaceDetector, centerface::OVERLAP_MAX, detector::suppress};
+use models::{Detection, FaceDetector};
 use privacy::{FrameMeta, Noise, Policy, RawFrame};
 use proto::{Clock, UtcTime, time::ClockSource};
 use rand::{Rng, SeedableRng};
@@ -19,6 +19,7 @@ use serde::Serialize;
 use crate::{
     augment::Crop,
     choice::Choice,
+    found::{self, Found},
     masks, still,
     voc::{self, Class, Face, Photo},
 };
@@ -46,18 +47,37 @@ pub(crate) struct Options {
     /// Faces with a shorter side below this many pixels are left out.
     #[arg(long, default_value_t = 10.0)]
     min_px: f32,
+    /// File of the detector's boxes, read when it exists and written otherwise: finding faces takes most of the time, and
+    /// they are the same under every policy.
+    #[arg(long)]
+    found: Option<PathBuf>,
 }
 
-/// Looks at each face as it is, with the jitter and a key each: what is judged.
-const PLAIN: u32 = 2;
+/// Looks at each face through the annotated box, with the jitter and a key each.
+const ANNOTATED: u32 = 2;
+/// Share of the other looks that have the detector's box, where it found the face.
+const DETECTED: f64 = 0.6;
 /// How many times the draws of a masked face the other classes get: there are fewer of them.
 const MORE: [u32; 3] = [1, 3, 8];
 /// Number of the class of boxes that hold no face.
 const NOT_A_FACE: u8 = 3;
 /// A box of this score and more that touches no annotated face is one of the detector's mistakes.
 const FALSE_SCORE: f32 = 0.3;
-/// Overlap (over union) from which a box is an annotated face.
-const SAME_FACE: f32 = 0.4;
+
+/// Faces are learned from at this many pixels at most: cells are means, and finer ones teach nothing.
+const LEARNED_PX: f32 = 96.0;
+
+/// How a face is looked at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+enum View {
+    /// As it is, through the annotated box with the jitter of the options.
+    Annotated,
+    /// As it is, through the detector's own box.
+    Detected,
+    /// By other light, from further away, through a box that is off: what is learned from and calibrated on.
+    Varied,
+}
 
 /// One look at a face as training reads it.
 #[derive(Serialize)]
@@ -69,8 +89,7 @@ struct Row<'a> {
     class: u8,
     /// Shorter side of the annotated box in pixels.
     side: f32,
-    /// The face as it is, with the plain jitter.
-    plain: bool,
+    view: View,
     /// The mask was drawn.
     drawn: bool,
     w: u32,
@@ -112,17 +131,22 @@ pub(crate) fn run(options: &Options, detector: &mut dyn FaceDetector) -> anyhow:
         out: BufWriter::new(file),
         rows: 0,
     };
+    let mut found = Found::open(options.found.as_deref())?;
     let mut groups = BTreeMap::new();
     for folder in &options.voc {
         groups.extend(voc::groups(folder)?);
     }
     for folder in &options.voc {
         let photos = voc::read(folder)?;
+        let name = folder.file_name().unwrap_or_default().to_string_lossy();
         for (number, photo) in photos.iter().enumerate() {
             let group = groups.get(&photo.stem).unwrap_or(&photo.stem);
-            let name = folder.file_name().unwrap_or_default().to_string_lossy();
+            let stem = format!("{name}/{}", photo.stem);
+            let frame = RawFrame::from_still(&std::fs::read(&photo.image)?, meta());
+            let frame = frame.with_context(|| photo.image.display().to_string())?;
+            let boxes = found.of(&stem, &frame, detector)?;
             export
-                .photo(photo, &format!("{name}/{}", photo.stem), group, detector)
+                .photo(&frame, photo, (&stem, group), &boxes)
                 .with_context(|| photo.image.display().to_string())?;
             if (number + 1).is_multiple_of(100) {
                 eprintln!("{name}: {} of {} photos", number + 1, photos.len());
@@ -130,35 +154,46 @@ pub(crate) fn run(options: &Options, detector: &mut dyn FaceDetector) -> anyhow:
         }
     }
     export.out.flush()?;
+    found.keep(options.found.as_deref())?;
     eprintln!("{} rows in {}", export.rows, options.out.display());
     Ok(())
+}
+
+/// What all looks at one face share.
+#[derive(Clone, Copy)]
+struct Who<'a> {
+    stem: &'a str,
+    group: &'a str,
+    face: usize,
+    side: f32,
 }
 
 impl Export<'_> {
     fn photo(
         &mut self,
+        frame: &RawFrame,
         photo: &Photo,
-        stem: &str,
-        group: &str,
-        detector: &mut dyn FaceDetector,
+        (stem, group): (&str, &str),
+        found: &[Detection],
     ) -> anyhow::Result<()> {
-        let frame = RawFrame::from_still(&std::fs::read(&photo.image)?, meta())?;
-        let view = frame.view().context("an empty picture")?;
-        let found = suppress(detector.detect(view)?, OVERLAP_MAX);
-        let large = |face: &Face| face.width().min(face.height()) >= self.options.min_px;
-        let faces = photo.faces.iter().enumerate().filter(|(_, face)| large(face));
-        for (number, face) in faces.collect::<Vec<_>>() {
-            self.face(&frame, stem, group, number, face, &found)?;
+        for (number, face) in photo.faces.iter().enumerate() {
+            let side = face.width().min(face.height());
+            if side >= self.options.min_px {
+                let who = Who { stem, group, face: number, side };
+                self.face(frame, who, face, found::of_face(face, found))?;
+            }
         }
         let touches =
-            |found: &Detection| photo.faces.iter().any(|f| found.overlap(&boxed(f)) > 0.0);
+            |found: &Detection| photo.faces.iter().any(|f| found.overlap(&f.boxed()) > 0.0);
         let mistakes = found.iter().filter(|f| f.score >= FALSE_SCORE && !touches(f));
         for (number, found) in mistakes.enumerate() {
-            let number = photo.faces.len() + number;
-            let look = (stem, group, number, NOT_A_FACE, found.w.min(found.h));
-            for draw in 0..PLAIN + 4 * self.options.draws {
-                let Some(crop) = Crop::of(&frame, *found) else { continue };
-                self.look(look, crop, draw < PLAIN, false)?;
+            let side = found.w.min(found.h);
+            let who = Who { stem, group, face: photo.faces.len() + number, side };
+            let Some(crop) = Crop::of(frame, *found) else { continue };
+            self.look(who, NOT_A_FACE, View::Detected, crop.clone(), false)?;
+            let crop = crop.at_most(LEARNED_PX);
+            for _ in 0..4 * self.options.draws {
+                self.look(who, NOT_A_FACE, View::Varied, crop.clone(), false)?;
             }
         }
         Ok(())
@@ -167,78 +202,77 @@ impl Export<'_> {
     fn face(
         &mut self,
         frame: &RawFrame,
-        stem: &str,
-        group: &str,
-        number: usize,
+        who: Who<'_>,
         face: &Face,
-        found: &[Detection],
+        detected: Option<Detection>,
     ) -> anyhow::Result<()> {
-        let side = face.width().min(face.height());
-        let Some(annotated) = Crop::of(frame, boxed(face)) else { return Ok(()) };
-        // What the detector makes of this face, when it finds it: boxes of the product, not of annotators.
-        let best =
-            found.iter().max_by(|a, b| boxed(face).overlap(a).total_cmp(&boxed(face).overlap(b)));
-        let detected = best
-            .filter(|found| boxed(face).overlap(found) > SAME_FACE)
-            .and_then(|found| Crop::of(frame, *found));
-        for _ in 0..PLAIN {
-            let look = (stem, group, number, face.class as u8, side);
-            self.look(look, annotated.clone(), true, false)?;
+        let class = face.class as u8;
+        let Some(annotated) = Crop::of(frame, face.boxed()) else { return Ok(()) };
+        for _ in 0..ANNOTATED {
+            self.look(who, class, View::Annotated, annotated.clone(), false)?;
         }
+        if let Some(crop) = detected.and_then(|found| Crop::of(frame, found)) {
+            self.look(who, class, View::Detected, crop, false)?;
+        }
+        let annotated = annotated.at_most(LEARNED_PX);
+        let detected = detected.map(|found| annotated.place(&face.boxed(), found));
         let more = MORE.get(face.class as usize).copied().unwrap_or(1);
         for draw in 0..self.options.draws * more {
-            let crop = match &detected {
-                Some(detected) if self.random.random_bool(0.5) => detected.clone(),
-                _ => annotated.clone(),
-            };
-            self.look((stem, group, number, face.class as u8, side), crop, false, false)?;
+            let crop = self.through(annotated.clone(), detected);
+            self.look(who, class, View::Varied, crop, false)?;
             if face.class == Class::NoMask {
                 // The same face with a mask: worn right each third time, else wrong.
                 let class = if draw % 3 == 0 { Class::Mask } else { Class::Incorrect };
                 let drawn = masks::laid(annotated.clone(), class, &mut self.random);
-                self.look((stem, group, number, class as u8, side), drawn, false, true)?;
+                let crop = self.through(drawn, detected);
+                self.look(who, class as u8, View::Varied, crop, true)?;
             }
         }
         Ok(())
     }
 
+    /// The crop with the detector's box in it, or as it is.
+    fn through(&mut self, crop: Crop, detected: Option<Detection>) -> Crop {
+        match detected {
+            Some(face) if self.random.random_bool(DETECTED) => Crop { face, ..crop },
+            _ => crop,
+        }
+    }
+
     /// Writes one look, if the face has pixels enough for the grid.
     fn look(
         &mut self,
-        (stem, group, face, class, side): (&str, &str, usize, u8, f32),
+        Who { stem, group, face, side }: Who<'_>,
+        class: u8,
+        view: View,
         crop: Crop,
-        plain: bool,
         drawn: bool,
     ) -> anyhow::Result<()> {
         let random = &mut self.random;
-        let (frame, found) = if plain {
-            (crop.still.frame()?, moved(crop.face, self.options.jitter, random))
-        } else {
-            let crop = crop.further(random).relit(random);
-            (crop.still.frame()?, crop.boxed(random))
+        let (crop, seen) = match view {
+            View::Annotated => {
+                let seen = moved(crop.face, self.options.jitter, random);
+                (crop, seen)
+            }
+            View::Detected => (crop.clone(), crop.face),
+            View::Varied => {
+                let crop = crop.further(random).relit(random);
+                let seen = crop.boxed(random);
+                (crop, seen)
+            }
         };
-        let noise = Noise::new(random.random(), 0);
-        let Some(grid) = still::cells(&frame, found, &self.policy, &noise)? else { return Ok(()) };
+        let (frame, noise) = (crop.still.frame()?, Noise::new(random.random(), 0));
+        let Some(grid) = still::cells(&frame, seen, &self.policy, &noise)? else { return Ok(()) };
         let (stem, cells) = (stem.to_owned(), grid.cells.as_slice());
         let (w, h) = (grid.rect.w, grid.rect.h);
-        let row = Row { stem, group, face, class, side, plain, drawn, w, h, cells };
+        let row = Row { stem, group, face, class, side, view, drawn, w, h, cells };
         writeln!(self.out, "{}", serde_json::to_string(&row)?)?;
         self.rows += 1;
         Ok(())
     }
 }
 
-fn boxed(face: &Face) -> Detection {
-    let [x, y, ..] = face.corners;
-    Detection { x, y, w: face.width(), h: face.height(), score: 1.0 }
-}
-
-/// The box of a face through a detector that is off: each edge moves by up to `jitter` of its side.
-pub(crate) fn jittered(face: &Face, jitter: f32, random: &mut ChaCha8Rng) -> Detection {
-    moved(boxed(face), jitter, random)
-}
-
-/// As [`jittered`], for any box.
+/// A box through a detector that is off: each edge moves by up to `jitter` of its side.
 pub(crate) fn moved(found: Detection, jitter: f32, random: &mut ChaCha8Rng) -> Detection {
     let mut moved = |size: f32| random.random_range(-jitter..=jitter) * size;
     let Detection { x, y, w, h, score } = found;

@@ -1,11 +1,12 @@
 //! Owns the counts on whole photos: detector, redaction, audit and classifier together, against the annotations.
 
-use models::{MaskClassifier, detector::Detection};
+use models::{MaskClassifier, MaskProbabilities, detector::Detection};
 use privacy::{Noise, Policy, RawFrame};
 use proto::{manifest::Grid, result::FaceLabel};
 use serde::Serialize;
 
 use crate::{
+    score::{Figures, Judged, figures},
     utility::{Pipeline, input},
     voc::{Class, Face, Photo},
 };
@@ -26,6 +27,9 @@ pub(crate) struct EndToEnd {
     annotated: u32,
     share_pictures: u32,
     withheld: u32,
+    /// The same figures on the cells that leave: of annotated faces of the least size and more that have a counted region,
+    /// through the detector's own boxes.
+    regions: Figures,
 }
 
 impl std::fmt::Display for EndToEnd {
@@ -33,14 +37,20 @@ impl std::fmt::Display for EndToEnd {
         write!(
             f,
             "whole photos: counted faces precision {:.3}, recall {:.3} ({} counted, {} annotated); \
-             share without mask off by {:.3} on average ({} photos); {} withheld",
+             share without mask off by {:.3} on average ({} photos); {} withheld\n\
+             on the cells that leave: {} faces, F1-2 {:.3}, F1-2-all {:.3}, F1-3 {:.3}, ECE {:.3}",
             self.count_precision,
             self.count_recall,
             self.counted,
             self.annotated,
             self.share_mae,
             self.share_pictures,
-            self.withheld
+            self.withheld,
+            self.regions.faces,
+            self.regions.f1_2,
+            self.regions.f1_2_all,
+            self.regions.f1_3,
+            self.regions.ece
         )
     }
 }
@@ -54,49 +64,64 @@ pub(crate) struct Tally {
     found: u32,
     errors: Vec<f64>,
     withheld: u32,
+    judged: Vec<Judged>,
 }
 
 impl Tally {
-    pub(crate) const fn new(min_px: f32) -> Self {
-        let errors = Vec::new();
-        Self { min_px, counted: 0, right: 0, annotated: 0, found: 0, errors, withheld: 0 }
+    pub(crate) fn new(min_px: f32) -> Self {
+        let (errors, judged) = (Vec::new(), Vec::new());
+        Self { min_px, counted: 0, right: 0, annotated: 0, found: 0, errors, withheld: 0, judged }
     }
 
-    /// One photo through the product.
+    /// One photo and its number through the product.
     pub(crate) fn add(
         &mut self,
         frame: RawFrame,
-        photo: &Photo,
+        (number, photo): (usize, &Photo),
         pipeline: &mut Pipeline<'_>,
         policy: &Policy,
         noise: &Noise,
         model: &mut dyn MaskClassifier,
     ) -> anyhow::Result<()> {
         let Pipeline { detector, auditor } = pipeline;
-        let large = |face: &Face| face.width().min(face.height()) >= self.min_px;
+        let min_px = self.min_px;
+        let large = |face: &Face| face.width().min(face.height()) >= min_px;
         let truth: Vec<&Face> = photo.faces.iter().filter(|face| large(face)).collect();
         self.annotated += count(truth.len());
         let Ok(frame) = privacy::anonymise(frame, *detector, *auditor, policy, noise) else {
             self.withheld += 1;
             return Ok(());
         };
-        let grids: Vec<&Grid> =
-            frame.regions().iter().filter_map(|region| region.grid.as_ref()).collect();
-        let counted = counted(&grids, self.min_px, model)?;
-        let boxes: Vec<Detection> = counted.iter().map(|(found, _)| *found).collect();
+        let answers = answered(frame.regions().iter().filter_map(|r| r.grid.as_ref()), model)?;
+        self.judge(number, &photo.faces, &answers);
+        let counted: Vec<&Answered> =
+            answers.iter().filter(|answer| answer.is_counted(self.min_px)).collect();
+        let boxes: Vec<Detection> = counted.iter().map(|answer| answer.found).collect();
         let matched = matches(&boxes, &photo.faces);
         self.counted += count(boxes.len());
         self.right += count(matched.iter().filter(|face| face.is_some()).count());
         let hit =
             matched.iter().flatten().filter(|index| photo.faces.get(**index).is_some_and(large));
         self.found += count(hit.count());
-        let said = share(counted.iter().map(|(_, label)| *label == FaceLabel::NoMask));
+        let said = share(counted.iter().map(|answer| answer.label == FaceLabel::NoMask));
         let so = share(truth.iter().map(|face| face.class == Class::NoMask));
         self.errors.extend(said.zip(so).map(|(said, so)| (said - so).abs()));
         Ok(())
     }
 
-    pub(crate) fn report(&self) -> EndToEnd {
+    /// What is said of the faces that have a counted region.
+    fn judge(&mut self, photo: usize, faces: &[Face], answers: &[Answered]) {
+        let boxes: Vec<Detection> = answers.iter().map(|answer| answer.found).collect();
+        for (face, Answered { answer, label, .. }) in matches(&boxes, faces).iter().zip(answers) {
+            let face = face.and_then(|index| faces.get(index));
+            let face = face.filter(|face| face.width().min(face.height()) >= self.min_px);
+            let judged =
+                |face: &Face| Judged { photo, class: face.class, answer: *answer, label: *label };
+            self.judged.extend(face.map(judged));
+        }
+    }
+
+    pub(crate) fn report(&self, seed: u64) -> EndToEnd {
         let ratio = |a: u32, b: u32| f64::from(a) / f64::from(b.max(1));
         let n = count(self.errors.len());
         EndToEnd {
@@ -107,6 +132,7 @@ impl Tally {
             annotated: self.annotated,
             share_pictures: n,
             withheld: self.withheld,
+            regions: figures(&self.judged, seed),
         }
     }
 }
@@ -125,30 +151,35 @@ fn share(faces: impl Iterator<Item = bool>) -> Option<f64> {
     (all > 0).then(|| f64::from(without) / f64::from(all))
 }
 
-/// The boxes that results count, of the least size and more, with what is said of them.
+/// A region that results count, with what is said of it.
+struct Answered {
+    found: Detection,
+    answer: MaskProbabilities,
+    label: FaceLabel,
+}
+
+impl Answered {
+    /// Whether it is a face of the least size and more of which something is said.
+    fn is_counted(&self, min_px: f32) -> bool {
+        let said = !matches!(self.label, FaceLabel::NotAFace | FaceLabel::Uncertain);
+        said && self.found.w.min(self.found.h) >= min_px
+    }
+}
+
 #[expect(clippy::cast_precision_loss, reason = "picture sides are under 2^16")]
-fn counted(
-    grids: &[&Grid],
-    min_px: f32,
+fn answered<'a>(
+    grids: impl Iterator<Item = &'a Grid>,
     model: &mut dyn MaskClassifier,
-) -> anyhow::Result<Vec<(Detection, FaceLabel)>> {
-    let seen: Vec<&Grid> = grids
-        .iter()
-        .copied()
-        .filter(|grid| grid.counted && grid.rect.w.min(grid.rect.h) as f32 >= min_px)
-        .collect();
+) -> anyhow::Result<Vec<Answered>> {
+    let seen: Vec<&Grid> = grids.filter(|grid| grid.counted).collect();
     let inputs: Vec<_> = seen.iter().map(|grid| input(grid)).collect();
     let answers = model.classify(&inputs)?;
-    let labels =
-        inputs.iter().zip(&answers).map(|(input, answer)| model.info().label(input, answer));
-    let boxes = seen.iter().map(|grid| {
+    let answered = seen.iter().zip(&inputs).zip(answers).map(|((grid, input), answer)| {
         let [x, y, w, h] = [grid.rect.x, grid.rect.y, grid.rect.w, grid.rect.h].map(|v| v as f32);
-        Detection { x, y, w, h, score: f32::from(grid.score_milli) / 1000.0 }
+        let found = Detection { x, y, w, h, score: f32::from(grid.score_milli) / 1000.0 };
+        Answered { found, answer, label: model.info().label(input, &answer) }
     });
-    let both = boxes.zip(labels);
-    Ok(both
-        .filter(|(_, label)| !matches!(label, FaceLabel::NotAFace | FaceLabel::Uncertain))
-        .collect())
+    Ok(answered.collect())
 }
 
 /// For each box the face that it is, each face once, the best overlaps first.
@@ -185,6 +216,26 @@ mod tests {
         let found = |x: f32| Detection { x, y: 0.0, w: 40.0, h: 40.0, score: 0.9 };
         let matched = matches(&[found(8.0), found(2.0), found(300.0)], &[face(0.0), face(100.0)]);
         assert_eq!(matched, [None, Some(0), None]);
+    }
+
+    #[test]
+    fn what_is_small_or_not_said_is_judged_and_not_counted() {
+        let answer = |label, w| Answered {
+            found: Detection { x: 0.0, y: 0.0, w, h: 40.0, score: 0.9 },
+            answer: MaskProbabilities::KNOWS_NOTHING,
+            label,
+        };
+        let answers = [
+            answer(FaceLabel::Mask, 40.0),
+            answer(FaceLabel::Mask, 30.0),
+            answer(FaceLabel::NotAFace, 40.0),
+        ];
+        assert_eq!(answers.each_ref().map(|a| a.is_counted(32.0)), [true, false, false]);
+        let face = |x: f32| Face { class: Class::Mask, corners: [x, 0.0, x + 40.0, 40.0] };
+        let mut tally = Tally::new(32.0);
+        tally.judge(0, &[face(0.0), face(300.0)], &answers[2..]);
+        assert_eq!(tally.judged.len(), 1, "the far one has no region");
+        assert_eq!(tally.report(1).regions.faces, 1);
     }
 
     #[test]

@@ -13,6 +13,7 @@ mod choice;
 mod coverage;
 mod curve;
 mod end_to_end;
+mod found;
 mod identity;
 mod linear;
 mod looks;

@@ -3,10 +3,10 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
-use models::{CellInput, ClassifierInfo, FaceDetector, MaskClassifier};
+use models::{CellInput, ClassifierInfo, FaceDetector, MaskClassifier, MaskProbabilities};
 use onnx::{MaskCells, Runtime};
 use privacy::{Noise, Policy, RawFrame};
-use proto::manifest::Grid;
+use proto::{manifest::Grid, result::FaceLabel};
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use serde::Serialize;
@@ -36,7 +36,7 @@ pub(crate) struct Options {
     /// Faces with a shorter side below this many pixels are left out.
     #[arg(long, default_value_t = 32.0)]
     min_px: f32,
-    /// How far each edge of a box is moved at most, as a share of its side.
+    /// How far each edge of an annotated box is moved at most, as a share of its side.
     #[arg(long, default_value_t = 0.06)]
     jitter: f32,
     /// Seed of jitter, noise keys and the bootstrap.
@@ -103,7 +103,7 @@ pub(crate) fn run(
         judged.extend(judge(&mut model, number, &looks)?);
         if !options.faces_only {
             let key = Noise::new(keys.random(), 0);
-            tally.add(frame, photo, pipeline, &policy, &key, &mut model)?;
+            tally.add(frame, (number, photo), pipeline, &policy, &key, &mut model)?;
             if (number + 1).is_multiple_of(50) {
                 eprintln!("{} of {} pictures", number + 1, photos.len());
             }
@@ -126,7 +126,7 @@ pub(crate) fn run(
         pictures: photos.len(),
         without_cells,
         figures: figures(&judged, options.seed),
-        end_to_end: (!options.faces_only).then(|| tally.report()),
+        end_to_end: (!options.faces_only).then(|| tally.report(options.seed)),
     };
     print(&report, options.json)
 }
@@ -173,7 +173,7 @@ fn looks<'a>(
     large
         .map(|face| {
             let noise = Noise::new(random.random(), 0);
-            let found = crate::cells::jittered(face, options.jitter, random);
+            let found = crate::cells::moved(face.boxed(), options.jitter, random);
             Ok((face, still::cells(frame, found, policy, &noise)?))
         })
         .collect()
@@ -184,12 +184,15 @@ fn judge(
     photo: usize,
     looks: &[(&Face, Option<Grid>)],
 ) -> anyhow::Result<Vec<Judged>> {
-    let seen: Vec<(&Face, CellInput<'_>)> =
-        looks.iter().filter_map(|(face, grid)| Some((*face, input(grid.as_ref()?)))).collect();
-    let inputs: Vec<CellInput<'_>> = seen.iter().map(|(_, input)| *input).collect();
-    let answers = model.classify(&inputs)?;
-    let judged = seen.iter().zip(answers).map(|((face, input), answer)| {
-        let label = model.info().label(input, &answer);
+    let inputs: Vec<CellInput<'_>> =
+        looks.iter().filter_map(|(_, grid)| Some(input(grid.as_ref()?))).collect();
+    let mut answers = model.classify(&inputs)?.into_iter().zip(&inputs);
+    let judged = looks.iter().map(|(face, grid)| {
+        let answered = grid.is_some().then(|| answers.next()).flatten();
+        let (answer, label) = match answered {
+            Some((answer, input)) => (answer, model.info().label(input, &answer)),
+            None => (MaskProbabilities::KNOWS_NOTHING, FaceLabel::Uncertain),
+        };
         Judged { photo, class: face.class, answer, label }
     });
     Ok(judged.collect())

@@ -6,6 +6,7 @@ use std::{
 };
 
 use anyhow::{Context, bail};
+use models::Detection;
 use serde::Deserialize;
 
 /// One annotated face.
@@ -24,6 +25,12 @@ impl Face {
 
     pub(crate) fn height(&self) -> f32 {
         self.corners[3] - self.corners[1]
+    }
+
+    /// The annotated box as a detector would give it.
+    pub(crate) fn boxed(&self) -> Detection {
+        let [x, y, ..] = self.corners;
+        Detection { x, y, w: self.width(), h: self.height(), score: 1.0 }
     }
 }
 

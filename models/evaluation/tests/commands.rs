@@ -60,6 +60,7 @@ fn utility_reports_every_figure_and_knows_a_plain_mask_from_none() {
         "/end_to_end/count_precision",
         "/end_to_end/count_recall",
         "/end_to_end/share_mae",
+        "/end_to_end/regions/f1_2",
     ] {
         let value = number(&report, key);
         assert!(key == "/faces" || (0.0..=1.0).contains(&value), "{key} is {value}");
@@ -140,19 +141,25 @@ fn reverse_undoes_gaussian_blur_and_gains_nothing_from_frames_of_solid_fill() {
 }
 
 #[test]
-fn cells_are_exported_with_plain_and_drawn_looks() {
+fn cells_are_exported_as_they_are_and_as_other_cameras_see_them() {
     let Some(assets) = assets() else { return };
     let folder = tempfile::tempdir().unwrap();
     let voc = faces::voc(folder.path(), 6);
     let out = folder.path().join("cells.ndjson");
     let mut command = Command::new(env!("CARGO_BIN_EXE_evaluation"));
     command.current_dir(PROJECT).arg("--assets").arg(&assets).args(["cells", "--draws", "2"]);
-    command.arg("--voc").arg(&voc).arg("--out").arg(&out);
+    let found = folder.path().join("found.json");
+    command.arg("--voc").arg(&voc).arg("--out").arg(&out).arg("--found").arg(&found);
     assert!(command.status().unwrap().success());
     let text = std::fs::read_to_string(&out).unwrap();
     let rows: Vec<Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
-    let of = |key: &str| rows.iter().filter(|row| row[key] == true).count();
+    let of = |key: &str, value: Value| rows.iter().filter(|row| row[key] == value).count();
     // Six faces; the two without a mask get a drawn one for each of their six looks.
-    assert_eq!((of("plain"), of("drawn")), (12, 12));
+    assert_eq!((of("view", "annotated".into()), of("drawn", true.into())), (12, 12));
+    assert!(of("view", "varied".into()) > 12 && of("view", "detected".into()) <= 6);
+    // What the detector found is read again and gives the same looks.
+    let again = std::fs::read_to_string(&out).unwrap();
+    assert!(command.status().unwrap().success());
+    assert!(found.exists() && std::fs::read_to_string(&out).unwrap() == again);
     assert!(rows.iter().all(|row| row["cells"].as_array().unwrap().len() == 48));
 }

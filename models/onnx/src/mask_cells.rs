@@ -10,8 +10,7 @@ use ort::session::Session;
 use crate::runtime::{LoadError, Runtime, run};
 
 /// The mask classifier: inputs `cells` float32 [n, rows, cols, 3] (0 to 255) and `log_box` float32 [n, 1]; output
-/// probabilities float32 [n, 4] in the order mask, no mask, incorrect, not a face (a model without the fourth says 0),
-/// calibrated inside the graph.
+/// probabilities float32 [n, 4] in the order mask, no mask, incorrect, not a face, calibrated inside the graph.
 pub struct MaskCells {
     session: Session,
     info: ClassifierInfo,
@@ -67,25 +66,15 @@ impl MaskClassifier for MaskCells {
         let inputs = vec![(vec![faces.len(), rows, cols, 3], cells), (vec![faces.len(), 1], boxes)];
         let outputs = run(&mut self.session, inputs).map_err(|e| self.failed(e))?;
         let values = outputs.first().map(Vec::as_slice).unwrap_or_default();
-        let answers: Option<Vec<_>> =
-            values.chunks(values.len().div_ceil(faces.len()).max(1)).map(answer).collect();
+        let (rows, rest) = values.as_chunks();
+        let answers: Option<Vec<_>> = rows.iter().copied().map(MaskProbabilities::new).collect();
         match answers {
-            Some(answers) if answers.len() == faces.len() => Ok(answers),
-            _ => Err(self.failed("its output is no distribution for each face")),
+            Some(answers) if answers.len() == faces.len() && rest.is_empty() => Ok(answers),
+            _ => Err(self.failed("its output is no distribution of four for each face")),
         }
     }
 
     fn info(&self) -> &ClassifierInfo {
         &self.info
-    }
-}
-
-fn answer(row: &[f32]) -> Option<MaskProbabilities> {
-    match *row {
-        [mask, no_mask, incorrect] => MaskProbabilities::new([mask, no_mask, incorrect, 0.0]),
-        [mask, no_mask, incorrect, none] => {
-            MaskProbabilities::new([mask, no_mask, incorrect, none])
-        }
-        _ => None,
     }
 }

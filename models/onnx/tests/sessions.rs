@@ -92,6 +92,7 @@ fn the_committed_mask_model_answers_with_probabilities_for_any_cells() {
     let answers = model.classify(&faces).unwrap();
     assert_eq!(answers.len(), 4);
     assert!(answers[0].mask > answers[1].mask, "{answers:?}");
+    assert!(answers.iter().all(|answer| answer.not_a_face > 0.0), "no fourth output: {answers:?}");
     assert_eq!(model.classify(&[]).unwrap(), []);
     let short = CellInput { cells: &[0; 47], box_w: 60, box_h: 80 };
     assert!(model.classify(&[short]).is_err(), "cells of another grid");

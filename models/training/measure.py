@@ -1,0 +1,116 @@
+"""Owns the figures of training, as `evaluation utility` defines them, and cross-validation by groups of pictures."""
+
+import numpy as np
+
+from network import CLASSES, fit, scores, take
+
+# Of a face's sides the shorter one: what is reported, and what is too small to be answered.
+REPORTED_PX, UNCERTAIN_PX = 32, 16
+# From this probability on a box is called none: NOT_A_FACE_MIN of the models crate.
+NOT_A_FACE_MIN = 0.7
+
+
+def softmax(score, temperature=1.0):
+    e = np.exp((score - score.max(1, keepdims=True)) / temperature)
+    return e / e.sum(1, keepdims=True)
+
+
+def f1(kind, answer, classes):
+    found = []
+    for c in classes:
+        hit = ((kind == c) & (answer == c)).sum()
+        found.append(2 * hit / max(1, (kind == c).sum() + (answer == c).sum()))
+    return float(np.mean(found))
+
+
+def calibration_error(kind, p, bins=15):
+    top, order = p.max(1), np.argsort(p.max(1), kind="stable")
+    right = p.argmax(1) == kind
+    return float(sum(abs(top[b].mean() - right[b].mean()) * len(b) for b in np.array_split(order, bins)) / len(kind))
+
+
+def figures(kind, p):
+    """Of the three ways to wear a mask, given that there is a face; a face that is called none is wrong in every F1."""
+    none = p[:, 3] >= NOT_A_FACE_MIN
+    p = p[:, :3] / p[:, :3].sum(1, keepdims=True)
+    told = lambda answer: np.where(none, 3, answer)
+    two = kind != 2
+    three = told(p.argmax(1))
+    return {"faces": len(kind), "f1_2": f1(kind[two], told(p[:, :2].argmax(1))[two], (0, 1)),
+            "f1_2_all": f1((kind != 0).astype(int), told((p[:, 0] <= 0.5).astype(int)), (0, 1)),
+            "f1_3": f1(kind, three, (0, 1, 2)), "ece": calibration_error(kind, p),
+            "brier": float(((p - np.eye(3)[kind]) ** 2).sum(1).mean()),
+            "recall": {n: float((three[kind == c] == c).mean()) for c, n in enumerate(CLASSES[:3])},
+            "looks": {n: int((kind == c).sum()) for c, n in enumerate(CLASSES[:3])}}
+
+
+def with_intervals(kind, p, stem, seed, repeats=300):
+    """Percentile bootstrap over pictures, since faces of one picture are not independent."""
+    random, result = np.random.default_rng(seed), figures(kind, p)
+    faces = [np.flatnonzero(stem == s) for s in np.unique(stem)]
+    draws = {name: [] for name in ("f1_2", "f1_2_all", "f1_3")}
+    for _ in range(repeats):
+        rows = np.concatenate([faces[i] for i in random.integers(0, len(faces), len(faces))])
+        again = figures(kind[rows], p[rows])
+        for name, values in draws.items():
+            values.append(again[name])
+    return result | {f"{n}_interval": [float(q) for q in np.quantile(v, (0.025, 0.975))] for n, v in draws.items()}
+
+
+def cross_validate(data, seed, folds, train):
+    """A held-out score of every look: `train(data, seed)` gives a network for each fold of groups."""
+    groups = np.random.default_rng(seed).permutation(data["group"].max() + 1)
+    fold = np.empty_like(groups)
+    fold[groups] = np.arange(len(groups)) % folds
+    fold = fold[data["group"]]
+    score = np.zeros((len(fold), len(CLASSES)), np.float32)
+    for held in range(folds):
+        network, rows = train(take(data, fold != held), seed + held), np.flatnonzero(fold == held)
+        score[rows] = scores(network, data, rows)
+        print(f"fold {held + 1} of {folds}", flush=True)
+    return score
+
+
+def single(steps, **shape):
+    """One network without teachers, for `cross_validate`."""
+    return lambda data, seed: fit(data, seed, steps, **shape)
+
+
+def shifted(data, seed):
+    """Looks of 32 px and more in other colours, from further away, through boxes that are off; each class as often as in
+    the pictures, since the rarer ones have more looks."""
+    random, large = np.random.default_rng(seed), data["side"] >= REPORTED_PX
+    varied = np.flatnonzero((data["view"] == "varied") & ~data["drawn"] & large)
+    as_is = np.bincount(data["kind"][(data["view"] == "annotated") & large], minlength=len(CLASSES))
+    return np.concatenate([random.permutation(varied[data["kind"][varied] == c])[: as_is[c]] for c in range(len(CLASSES))])
+
+
+def temperature_of(data, score, seed):
+    """The temperature of 1 or more with the least log loss on held-out looks that are shifted."""
+    rows = shifted(data, seed)
+    kind = data["kind"][rows]
+    loss = lambda t: -np.log(softmax(score[rows], t)[np.arange(len(kind)), kind] + 1e-9).mean()
+    return round(float(min(np.arange(1.0, 3.01, 0.05), key=loss)), 2)
+
+
+def report(data, p, seed):
+    """Figures by how a face was looked at and by its size; how often each class is called no face."""
+    rows, result = {}, {}
+    for view in ("annotated", "detected"):
+        for low, high in ((REPORTED_PX, 1e9), (UNCERTAIN_PX, REPORTED_PX), (0, UNCERTAIN_PX)):
+            judged = (data["view"] == view) & (data["kind"] < 3) & (data["side"] >= low) & (data["side"] < high)
+            rows[f"{view} {low}+" if high > 1e6 else f"{view} {low}-{high}"] = np.flatnonzero(judged)
+    rows["shifted 32+"] = shifted(data, seed)
+    for name, at in rows.items():
+        result[name] = with_intervals(data["kind"][at], p[at], data["stem"][at], seed)
+    calls = (data["view"] == "detected") & (data["side"] >= REPORTED_PX)
+    none = {n: float((p[calls & (data["kind"] == c), 3] >= NOT_A_FACE_MIN).mean()) for c, n in enumerate(CLASSES)}
+    return result | {"called_not_a_face": none, "false_boxes": int((calls & (data["kind"] == 3)).sum())}
+
+
+def confusion(data, p):
+    """How often each truth (row) is answered so (column: mask, no mask, incorrect, not a face), on the detector's boxes of
+    32 px and more, held out."""
+    at = np.flatnonzero((data["view"] == "detected") & (data["kind"] < 3) & (data["side"] >= REPORTED_PX))
+    answer = np.where(p[at, 3] >= NOT_A_FACE_MIN, 3, p[at, :3].argmax(1))
+    return [[int(((data["kind"][at] == truth) & (answer == said)).sum()) for said in range(4)] for truth in range(3)]
