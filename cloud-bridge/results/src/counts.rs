@@ -14,7 +14,7 @@ pub(crate) const HOUR_US: i64 = 3_600_000_000;
 /// Microseconds of a minute; stands in the query as well.
 const MINUTE_US: i64 = 60_000_000;
 /// Quantile of the standard normal distribution for 95%.
-const Z95: f64 = 1.959_963_984_540_054;
+pub(crate) const Z95: f64 = 1.959_963_984_540_054;
 
 /// Counted faces by what is said of them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -75,7 +75,8 @@ impl Counts {
     }
 
     /// The share without mask among the faces of which something was said; nothing when there is none. The interval
-    /// takes faces for independent, which neighbouring frames of one person are not: it is the least uncertainty.
+    /// takes faces for independent, which neighbouring frames of one person are not, and the classifier for infallible: it
+    /// is the least uncertainty. [`crate::Confusion`] counts the classifier's errors too.
     #[must_use]
     pub fn share_without_mask(&self) -> Option<Share> {
         wilson(self.no_mask, self.answered())
@@ -99,7 +100,7 @@ fn wilson(k: u64, n: u64) -> Option<Share> {
 
 /// Exact below 2^53 faces.
 #[expect(clippy::cast_precision_loss, reason = "nobody counts 2^53 faces")]
-const fn float(n: u64) -> f64 {
+pub(crate) const fn float(n: u64) -> f64 {
     n as f64
 }
 

@@ -13,6 +13,7 @@
 
 mod audit;
 mod clips;
+mod corrected;
 mod counts;
 mod database;
 mod error;
@@ -28,6 +29,7 @@ mod users;
 
 pub use audit::{AuditRow, Event};
 pub use clips::{ClipFilter, ClipRow};
+pub use corrected::Confusion;
 pub use counts::{Bucket, BucketWidth, Counts, Share};
 pub use database::Results;
 pub use error::ResultsError;

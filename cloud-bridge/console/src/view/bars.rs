@@ -1,7 +1,7 @@
 //! Owns bars: parts of a whole side by side, and a share with its interval. Drawn as SVG, since styles in attributes
 //! are forbidden by the content security policy.
 
-use results::{Counts, Share};
+use results::{Confusion, Counts, Share};
 
 use super::format;
 use crate::texts::Texts;
@@ -48,20 +48,31 @@ pub(crate) struct ShareView {
     pub(crate) share: String,
     pub(crate) interval: String,
     pub(crate) of: String,
+    /// The share and its interval once the classifier's errors are taken off; empty when too little is known of them.
+    pub(crate) corrected: String,
     pub(crate) at: f64,
     pub(crate) low: f64,
     pub(crate) length: f64,
 }
 
-pub(crate) fn share(t: &'static Texts, share: Option<Share>) -> Option<ShareView> {
-    share.map(|share| ShareView {
+pub(crate) fn share(t: &'static Texts, counts: &Counts) -> Option<ShareView> {
+    let share = counts.share_without_mask()?;
+    let corrected = Confusion::shipped().ok().and_then(|known| known.share_without_mask(counts));
+    Some(ShareView {
         share: format::percent(share.share),
-        interval: format!("{} – {}", format::percent(share.low), format::percent(share.high)),
+        interval: interval(&share),
         of: t.of_faces(&format::number(share.n)),
+        corrected: corrected.map_or_else(String::new, |share| {
+            format!("{} {}, {}", t.corrected, format::percent(share.share), interval(&share))
+        }),
         at: share.share * 100.0,
         low: share.low * 100.0,
         length: (share.high - share.low) * 100.0,
     })
+}
+
+fn interval(share: &Share) -> String {
+    format!("{} – {}", format::percent(share.low), format::percent(share.high))
 }
 
 #[cfg(test)]

@@ -103,6 +103,9 @@ async fn counts_of_the_period_have_their_share_and_interval() {
         let summary = between(&page, "id=\"summary\"", "</section>");
         assert!(summary.contains(&format!("<p class=\"figure-number\">{share}</p>")), "{summary}");
         assert!(summary.contains(of), "{window}: {summary}");
+        // The classifier errs, so that the corrected share has the wider interval.
+        let corrected = between(summary, "known errors:", "</p>");
+        assert!(corrected.contains('%') && corrected.contains('–'), "{window}: {corrected}");
     }
     let current = between(&browser.get("/").await.text(), "window=day\"", "<").to_owned();
     assert!(current.contains("aria-current"), "{current}");
