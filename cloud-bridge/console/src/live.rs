@@ -7,6 +7,7 @@ use proto::{
     CameraId, Identity, UtcTime,
     control::{CameraStatus, DeviceStatus, Presence, SCHEMA},
     topic,
+    watch::CameraWatch,
 };
 
 /// Processes that are remembered: a site has a handful of gateways and fog nodes; more are refused and counted.
@@ -171,6 +172,19 @@ impl Board {
         cameras
     }
 
+    /// How the detector does on each camera. Of several fog nodes with one camera the worst is told.
+    #[must_use]
+    pub fn watched(&self) -> BTreeMap<CameraId, CameraWatch> {
+        let mut watched: BTreeMap<CameraId, CameraWatch> = BTreeMap::new();
+        for (id, watch) in self.devices.values().flat_map(|device| &device.status.watched) {
+            let worse = |known: &CameraWatch| badness(watch) > badness(known);
+            if watched.get(id).is_none_or(worse) {
+                watched.insert(id.clone(), watch.clone());
+            }
+        }
+        watched
+    }
+
     /// Every process, by name.
     #[must_use]
     pub fn devices(&self, now: Duration) -> Vec<LiveDevice> {
@@ -192,6 +206,12 @@ impl Board {
         let silent = now.saturating_sub(self.echo.unwrap_or(self.began));
         if silent > SILENCE_MAX { Broker::Away } else { Broker::There }
     }
+}
+
+/// Drifting sizes, a silence that is strange, frames that were doubted: in this order.
+fn badness(watch: &CameraWatch) -> (usize, bool, u64) {
+    let drifting = watch.canary_recall.values().filter(|size| size.drifting).count();
+    (drifting, watch.fell_silent, watch.doubted)
 }
 
 impl Device {

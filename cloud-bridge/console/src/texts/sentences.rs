@@ -57,6 +57,22 @@ impl Texts {
         "Gateway offline"
     }
 
+    /// The detector finds nothing on a camera that was busy.
+    #[must_use]
+    pub fn fell_silent(&self, frames: u64) -> String {
+        format!(
+            "The detector has found nothing in {frames} frames in a row, on a camera that was busy before."
+        )
+    }
+
+    /// Frames that were withheld since the auditor contradicted the detector.
+    #[must_use]
+    pub fn doubted(&self, frames: u64) -> String {
+        format!(
+            "{frames} frames were withheld since the auditor saw faces where the detector saw none."
+        )
+    }
+
     /// What happened.
     #[must_use]
     pub const fn of_event(&self, event: Event) -> &'static str {

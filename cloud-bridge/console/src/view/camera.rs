@@ -1,6 +1,7 @@
 //! Owns the page of one camera: its state and ledger, counts over time, what gave no frame, its frames.
 
 use askama::Template;
+use proto::watch::{CameraWatch, CanaryRecall};
 use results::Unseen;
 
 use super::{
@@ -21,6 +22,25 @@ pub(crate) struct UnseenRow {
     pub(crate) slots: String,
 }
 
+/// Canaries of one size.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct CanaryRow {
+    pub(crate) size: String,
+    pub(crate) recent: String,
+    pub(crate) usual: String,
+    pub(crate) drawn: String,
+    pub(crate) state: &'static str,
+    pub(crate) drifting: bool,
+}
+
+/// How the detector does.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct WatchView {
+    pub(crate) rows: Vec<CanaryRow>,
+    /// What a person should look into.
+    pub(crate) warnings: Vec<String>,
+}
+
 /// The whole page.
 #[derive(Debug, Template)]
 #[template(path = "camera.html")]
@@ -32,12 +52,36 @@ pub(crate) struct CameraPage {
     pub(crate) windows: Vec<Choice>,
     pub(crate) chart: Option<Chart>,
     pub(crate) legend: Vec<LegendEntry>,
+    pub(crate) watch: WatchView,
     pub(crate) unseen: Vec<UnseenRow>,
     pub(crate) tiles: Vec<Tile>,
     /// Address of the page with older frames.
     pub(crate) older: Option<String>,
     /// Address of the page with the newest ones, when this is another.
     pub(crate) newest: Option<String>,
+}
+
+pub(crate) fn watch_view(t: &'static Texts, watch: Option<&CameraWatch>) -> WatchView {
+    let Some(watch) = watch else { return WatchView::default() };
+    let share = |milli: u16| format!("{}.{}%", milli / 10, milli % 10);
+    let row = |(size, recall): (&String, &CanaryRecall)| CanaryRow {
+        size: size.clone(),
+        recent: share(recall.recent_milli),
+        usual: recall.usual_milli.map_or_else(|| "–".to_owned(), share),
+        drawn: format::number(recall.drawn),
+        state: match (recall.drifting, recall.usual_milli) {
+            (true, _) => t.watch_drifting,
+            (false, Some(_)) => t.watch_steady,
+            (false, None) => t.watch_learning,
+        },
+        drifting: recall.drifting,
+    };
+    let silent = watch.fell_silent.then(|| t.fell_silent(watch.silent_in_a_row));
+    let doubted = (watch.doubted > 0).then(|| t.doubted(watch.doubted));
+    WatchView {
+        rows: watch.canary_recall.iter().map(row).collect(),
+        warnings: silent.into_iter().chain(doubted).collect(),
+    }
 }
 
 pub(crate) fn unseen_rows(t: &'static Texts, rows: &[Unseen]) -> Vec<UnseenRow> {

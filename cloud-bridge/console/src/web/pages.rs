@@ -18,7 +18,7 @@ use crate::{
     app::App,
     live::{Broker, LiveCamera},
     view::{
-        camera::{CameraPage, unseen_rows},
+        camera::{CameraPage, unseen_rows, watch_view},
         chart::chart,
         faces::legend,
         frame::{Seal, frame_page},
@@ -177,6 +177,7 @@ async fn camera_page(
     let totals = results.cameras().await?.into_iter().find(|totals| totals.camera == *camera);
     let (live, broker) = heard(app);
     let live = live.get(camera);
+    let watched = app.board().watched();
     if totals.is_none() && live.is_none() {
         return Ok(None);
     }
@@ -211,6 +212,7 @@ async fn camera_page(
         windows: choices(t, &path, window),
         chart: chart(t, &buckets, width, from, until),
         legend: legend(t),
+        watch: watch_view(t, watched.get(camera)),
         unseen: unseen_rows(t, &results.unseen(Some(camera), UtcTime::EPOCH, far).await?),
         tiles: frames.iter().map(|row| tile(t, row, now)).collect(),
         older: frames.last().filter(|_| more).map(place),

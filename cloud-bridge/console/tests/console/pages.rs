@@ -11,6 +11,7 @@ use proto::{
     manifest::Rect,
     record::SlotOutcome,
     result::{FaceLabel, FrameResult},
+    watch::{CameraWatch, CanaryRecall},
 };
 
 use crate::{
@@ -178,6 +179,47 @@ async fn a_camera_that_is_not_heard_shows_what_the_database_knows_and_says_so() 
         assert!(unseen.contains(part), "{part} is not in {unseen}");
     }
     assert!(page.contains("One slot each 5 s."), "{page}");
+}
+
+#[tokio::test]
+async fn a_drift_of_canary_recall_stands_on_the_cameras_page_and_is_not_called_coverage() {
+    let console = start().await;
+    console.site.clip("door", 0, at(-60), [DELIVERED(), WITHHELD]).await;
+    let recall = |recent_milli, drifting| CanaryRecall {
+        drawn: 6_000,
+        recent_milli,
+        usual_milli: Some(834),
+        drifting,
+    };
+    let watch = |recent, drifting, doubted| CameraWatch {
+        silent_in_a_row: 120,
+        fell_silent: drifting,
+        doubted,
+        canary_recall: [("16-32".to_owned(), recall(recent, drifting))].into(),
+    };
+    console.site.fog("fog-1", "door", watch(541, true, 7));
+    // Another fog node whose workers see well does not hide it.
+    console.site.fog("fog-2", "door", watch(840, false, 0));
+    let browser = console.signed_in().await;
+    let mut section = String::new();
+    for _ in 0..500 {
+        let page = browser.get("/cameras/door").await.text();
+        section = between(&page, "id=\"watch-head\"", "</section>").to_owned();
+        if section.contains("54.1%") {
+            break;
+        }
+    }
+    for part in [
+        "Canary recall",
+        "54.1%",
+        "83.4%",
+        "Fewer than usual",
+        "nothing in 120 frames in a row",
+        "7 frames were withheld",
+    ] {
+        assert!(section.contains(part), "{part} is not in {section}");
+    }
+    assert!(!section.to_lowercase().contains("coverage"), "{section}");
 }
 
 #[tokio::test]

@@ -20,6 +20,7 @@ use proto::{
     signing::SigningKey,
     time::ClockSource,
     topic,
+    watch::CameraWatch,
 };
 use results::Results;
 use scene::Face;
@@ -144,6 +145,21 @@ impl Example {
             cameras: cameras.iter().map(camera).collect(),
             counters: BTreeMap::new(),
             watched: BTreeMap::new(),
+        };
+        self.broker.bus().publish_retained(&topic::status(&status.identity), &status).unwrap();
+    }
+
+    /// Says the status of a fog node that watches a camera.
+    pub(crate) fn fog(&self, name: &str, camera: &str, watch: CameraWatch) {
+        let status = DeviceStatus {
+            schema: SCHEMA,
+            identity: format!("celosia://town/fog/{name}").parse().unwrap(),
+            presence: Presence::Online,
+            at: None,
+            software: "0.1.0".into(),
+            cameras: BTreeMap::new(),
+            counters: BTreeMap::new(),
+            watched: BTreeMap::from([(camera.parse().unwrap(), watch)]),
         };
         self.broker.bus().publish_retained(&topic::status(&status.identity), &status).unwrap();
     }
