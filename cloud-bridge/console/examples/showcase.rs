@@ -23,6 +23,7 @@ use proto::{
     UtcTime,
     control::{CameraState, Presence},
     key,
+    watch::CameraWatch,
 };
 use tokio::net::TcpListener;
 
@@ -96,6 +97,9 @@ async fn live(site: Arc<Example>, clock: Arc<dyn Clock>, shutdown: Shutdown) {
             let at = now.plus_ns(-400_000_000_000);
             let cameras = [("station-hall", recording, None, ledger(2_102, 40, 12, 6))];
             site.gateway("gw-station", Presence::Offline, at, &cameras);
+            let watch =
+                CameraWatch { silent_in_a_row: 130, fell_silent: true, ..Default::default() };
+            site.fog("fog-1", "station-hall", watch);
         }
         if round % 5 == 4 {
             let scene = street(500_000 + round, 3 + round % 6);
