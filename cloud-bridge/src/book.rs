@@ -9,6 +9,7 @@ use async_trait::async_trait;
 use base::{Fault, Faulty};
 use proto::{
     ClipId, Manifest, UtcTime,
+    pack::Within,
     record::{ClipRecord, Receipt},
     result::FrameResult,
 };
@@ -47,11 +48,16 @@ pub trait Book: Send + Sync {
     /// When it cannot be said.
     async fn receipt(&self, clip: &ClipId) -> Result<Option<Receipt>, BookError>;
 
-    /// Awaits the result of a frame that is in the object store.
+    /// Awaits the result of a frame that is in the object store, by itself or within the pack of its clip.
     ///
     /// # Errors
     /// When it was not written.
-    async fn await_frame(&self, manifest: &Manifest, now: UtcTime) -> Result<(), BookError>;
+    async fn await_frame(
+        &self,
+        manifest: &Manifest,
+        within: Option<Within>,
+        now: UtcTime,
+    ) -> Result<(), BookError>;
 
     /// Records a clip all of whose frames are awaited.
     ///
@@ -96,9 +102,14 @@ impl Book for Results {
         Ok(Self::receipt(self, clip).await?)
     }
 
-    async fn await_frame(&self, manifest: &Manifest, now: UtcTime) -> Result<(), BookError> {
+    async fn await_frame(
+        &self,
+        manifest: &Manifest,
+        within: Option<Within>,
+        now: UtcTime,
+    ) -> Result<(), BookError> {
         let key = proto::key::frame_key(manifest);
-        Ok(Self::await_frame(self, manifest, &key, now).await.map(drop)?)
+        Ok(self.await_stored(manifest, &key, within, now).await.map(drop)?)
     }
 
     async fn record_clip(&self, record: &ClipRecord, receipt: &Receipt) -> Result<(), BookError> {
@@ -113,6 +124,7 @@ impl Book for Results {
         let filter = FrameFilter { state: Some(StateKind::Dead), ..FrameFilter::default() };
         let rows = self.frames(&filter, limit).await?;
         let given_up = |row: results::FrameRow| Awaiting {
+            packed: row.within().is_some(),
             key: row.key,
             frame: row.frame,
             awaited_at: row.awaited_at,
@@ -189,10 +201,16 @@ impl Book for MemoryBook {
         Ok(self.pages().clips.get(clip).map(|(_, receipt)| receipt.clone()))
     }
 
-    async fn await_frame(&self, manifest: &Manifest, now: UtcTime) -> Result<(), BookError> {
+    async fn await_frame(
+        &self,
+        manifest: &Manifest,
+        within: Option<Within>,
+        now: UtcTime,
+    ) -> Result<(), BookError> {
         let (key, frame) = (proto::key::frame_key(manifest), manifest.frame.clone());
+        let packed = within.is_some();
         let awaiting =
-            Awaiting { key: key.clone(), frame, awaited_at: now, tries: 0, tried_at: None };
+            Awaiting { key: key.clone(), packed, frame, awaited_at: now, tries: 0, tried_at: None };
         let fresh = MemoryFrame { awaiting, result: None, dead: None };
         self.pages().frames.entry(key).or_insert(fresh);
         Ok(())
@@ -307,8 +325,13 @@ impl Book for FaultyBook {
         self.through(self.0.receipt(clip)).await
     }
 
-    async fn await_frame(&self, manifest: &Manifest, now: UtcTime) -> Result<(), BookError> {
-        self.through(self.0.await_frame(manifest, now)).await
+    async fn await_frame(
+        &self,
+        manifest: &Manifest,
+        within: Option<Within>,
+        now: UtcTime,
+    ) -> Result<(), BookError> {
+        self.through(self.0.await_frame(manifest, within, now)).await
     }
 
     async fn record_clip(&self, record: &ClipRecord, receipt: &Receipt) -> Result<(), BookError> {

@@ -36,6 +36,10 @@ pub mod count {
     pub const PROTOCOL: &str = "peers_broke_protocol_total";
     /// Peers turned away since too many are connected.
     pub const PEERS_MANY: &str = "peers_too_many_total";
+    /// Packs put into the object store, each with the frames of a clip.
+    pub const PACKS_PUT: &str = "packs_put_total";
+    /// Packs that were in the object store before: a crash or a lost answer.
+    pub const PACKS_THERE: &str = "packs_already_there_total";
     /// Frames put into the object store.
     pub const FRAMES_PUT: &str = "frames_put_total";
     /// Frames that were in the object store before: a crash or a lost answer.
@@ -54,7 +58,7 @@ pub mod count {
     pub const RESULTS: &str = "results_total";
     /// Objects where a result belongs that are none.
     pub const RESULTS_INVALID: &str = "results_invalid_total";
-    /// Overdue frames for which the function was invoked again.
+    /// Overdue frames and packs for which the function was invoked again.
     pub const INVOKED: &str = "function_invoked_total";
     /// Invocations that the function did not take.
     pub const INVOKE_FAILED: &str = "function_failures_total";

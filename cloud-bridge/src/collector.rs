@@ -3,7 +3,7 @@
 //!
 //! Only what is awaited is read. Nothing is listed when nothing is awaited. A listing starts at the first awaited key
 //! and jumps over what lies between awaited ones; the number of pages in a round is bounded, and the wait between
-//! rounds doubles while nothing comes. So a site with its own store shows a result within a second, and a store that
+//! rounds doubles while nothing comes. Frames that lie in a pack have their results in one object. So a site with its own store shows a result within a second, and a store that
 //! charges by request is asked as rarely as its configuration says.
 
 use std::{
@@ -47,8 +47,8 @@ pub struct Pace {
     pub poll_max: Duration,
 }
 
-/// Awaited frames of one camera and hour: prefix of a frame's results to the frame.
-type Hour = BTreeMap<String, Awaiting>;
+/// Awaited frames of one camera and hour: prefix of the results of a frame or a pack to what of it is awaited.
+type Hour = BTreeMap<String, Vec<Awaiting>>;
 
 /// Collects results.
 pub struct Collector {
@@ -180,7 +180,7 @@ impl Collector {
         pages: &mut usize,
     ) -> Result<usize, Stop> {
         let mut new = 0;
-        // Keys of a frame's results begin with its prefix and are longer, so they come after it.
+        // Keys of results begin with their prefix and are longer, so they come after it.
         let mut next = after.or_else(|| wanted.keys().next().cloned());
         while let Some(after) = next {
             if *pages == 0 {
@@ -192,11 +192,9 @@ impl Collector {
             let page = self.results.results(hour, Some(&after)).await;
             let page = page.map_err(|error| self.failed("list results", &error))?;
             for result_key in &page.keys {
-                let frame = prefix_of(result_key).and_then(|prefix| wanted.get(prefix));
-                if let Some(frame) = frame
-                    && self.take(result_key, frame).await?
-                {
-                    new += 1;
+                let frames = prefix_of(result_key).and_then(|prefix| wanted.get(prefix));
+                if let Some(frames) = frames {
+                    new += self.take(result_key, frames).await?;
                 }
             }
             let last = page.keys.last().filter(|_| page.more);
@@ -205,33 +203,49 @@ impl Collector {
         Ok(new)
     }
 
-    /// Reads, checks and stores one result; whether it was new.
-    async fn take(&mut self, result_key: &str, frame: &Awaiting) -> Result<bool, Stop> {
+    /// Reads, checks and stores what one object says of awaited frames; how many results were new.
+    async fn take(&mut self, result_key: &str, awaited: &[Awaiting]) -> Result<usize, Stop> {
         if self.invalid.contains(result_key) {
-            return Ok(false);
+            return Ok(0);
         }
-        let result = match self.results.result(result_key).await {
-            Ok(result) if result.image == frame.key && result.frame == frame.frame => result,
-            Ok(_) => {
-                self.invalid(result_key, "it is the result of another frame");
-                return Ok(false);
-            }
+        let found = if awaited.iter().any(|frame| frame.packed) {
+            self.results.clip_result(result_key).await.map(|clip| clip.frames)
+        } else {
+            self.results.result(result_key).await.map(|result| vec![result])
+        };
+        let mut results = match found {
+            Ok(results) => results,
             Err(error) if error.fault() == Fault::Corrupt => {
                 self.invalid(result_key, &error.to_string());
-                return Ok(false);
+                return Ok(0);
             }
             // Listed and gone: somebody tidied up.
-            Err(StoreError::Missing { .. }) => return Ok(false),
+            Err(StoreError::Missing { .. }) => return Ok(0),
             Err(error) => return Err(self.failed("read a result", &error)),
         };
+        results.retain(|result| {
+            awaited.iter().any(|frame| result.image == frame.key && result.frame == frame.frame)
+        });
+        if results.is_empty() {
+            self.invalid(result_key, "it is the result of another frame");
+        }
+        let mut new = 0;
+        for result in &results {
+            new += usize::from(self.insert(result).await?);
+        }
+        Ok(new)
+    }
+
+    /// Stores a result; whether it was new.
+    async fn insert(&self, result: &FrameResult) -> Result<bool, Stop> {
         let now = self.bridge.utc();
-        let insert = || self.book.insert_result(&result, now);
+        let insert = || self.book.insert_result(result, now);
         let (what, failed) = ("store a result", count::DATABASE_FAILED);
         let new = persist(&self.bridge, &self.shutdown, what, failed, insert).await;
         let new = new.map_err(|_| Stop::Away)?;
         if new {
             self.bridge.count(count::RESULTS);
-            self.tell(&result);
+            self.tell(result);
         }
         Ok(new)
     }
@@ -262,20 +276,26 @@ impl Collector {
     }
 }
 
-/// Awaited frames by the prefix of their hour. A key that is none of a frame was written by somebody else.
+/// Awaited frames by the prefix of their hour. A key that is no frame's was written by somebody else.
 fn by_hour(awaiting: Vec<Awaiting>) -> BTreeMap<String, Hour> {
     let mut hours: BTreeMap<String, Hour> = BTreeMap::new();
     for frame in awaiting {
-        let Some(prefix) = key::results_prefix(&frame.key) else { continue };
+        let object = frame.object();
+        let prefix = if frame.packed {
+            key::pack_results_prefix(&object)
+        } else {
+            key::results_prefix(&object)
+        };
+        let Some(prefix) = prefix else { continue };
         let hour =
             prefix.trim_end_matches('/').rsplit_once('/').map(|(hour, _)| format!("{hour}/"));
         let Some(hour) = hour else { continue };
-        hours.entry(hour).or_default().insert(prefix, frame);
+        hours.entry(hour).or_default().entry(prefix).or_default().push(frame);
     }
     hours
 }
 
-/// The prefix of the frame that a result's key belongs to.
+/// The prefix of the frame or pack that a result's key belongs to.
 fn prefix_of(result_key: &str) -> Option<&str> {
     result_key.rfind('/').and_then(|at| result_key.get(..=at))
 }
@@ -303,7 +323,8 @@ mod tests {
             let frame = format!("t/c/{}/0/0", "0".repeat(32)).parse().unwrap();
             let awaited_at = proto::UtcTime::EPOCH;
             let key = String::new();
-            (prefix, Awaiting { key, frame, awaited_at, tries: 0, tried_at: None })
+            let (packed, tries, tried_at) = (false, 0, None);
+            (prefix, vec![Awaiting { key, packed, frame, awaited_at, tries, tried_at }])
         };
         slots.iter().map(frame).collect()
     }

@@ -11,7 +11,7 @@ use link::mqtt::BrokerAddress;
 use proto::{DeviceName, Identity, Role, SiteId, limits::OUTBOX_BYTES_DEFAULT};
 use serde::Deserialize;
 
-use crate::{collector::Pace, committer::ReceiptAfter, overdue::Patience};
+use crate::{collector::Pace, committer::ReceiptAfter, forwarder::Packing, overdue::Patience};
 
 /// The file as written.
 #[derive(Debug, Deserialize)]
@@ -30,6 +30,8 @@ struct File {
     #[serde(default = "receipt_after_default")]
     receipt_after: ReceiptAfterEntry,
     broker: Option<BrokerAddress>,
+    #[serde(default = "pack_default")]
+    pack: PackEntry,
     store: store::Settings,
     #[serde(default)]
     function: FunctionEntry,
@@ -44,6 +46,13 @@ struct File {
 enum ReceiptAfterEntry {
     Outbox,
     Store,
+}
+
+#[derive(Debug, Clone, Copy, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum PackEntry {
+    Frame,
+    Clip,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
@@ -76,6 +85,10 @@ const fn outbox_bytes_default() -> u64 {
 
 const fn receipt_after_default() -> ReceiptAfterEntry {
     ReceiptAfterEntry::Outbox
+}
+
+const fn pack_default() -> PackEntry {
+    PackEntry::Frame
 }
 
 const fn inference_default() -> InferenceEntry {
@@ -120,6 +133,8 @@ pub struct Config {
     pub receipt_key: PathBuf,
     /// When a receipt may be given.
     pub receipt_after: ReceiptAfter,
+    /// How the frames of a clip lie in the object store: one by one they are seen sooner, packed they cost less.
+    pub pack: Packing,
     /// MQTT, where there is a broker.
     pub broker: Option<BrokerAddress>,
     /// The object store.
@@ -180,6 +195,10 @@ impl Config {
                 ReceiptAfterEntry::Outbox => ReceiptAfter::Outbox,
                 ReceiptAfterEntry::Store => ReceiptAfter::Store,
             },
+            pack: match file.pack {
+                PackEntry::Frame => Packing::Frame,
+                PackEntry::Clip => Packing::Clip,
+            },
             broker: file.broker,
             store: file.store,
             function_endpoint: endpoint,
@@ -234,7 +253,7 @@ mod tests {
     fn a_short_file_has_the_stated_defaults() {
         let config = load(&format!("{HEAD}{STORE}")).unwrap();
         assert_eq!(config.outbox_bytes_max, 20_000_000_000);
-        assert_eq!(config.receipt_after, ReceiptAfter::Outbox);
+        assert_eq!((config.receipt_after, config.pack), (ReceiptAfter::Outbox, Packing::Frame));
         assert_eq!(config.patience, Patience { overdue: Duration::from_secs(60), tries_max: 5 });
         assert_eq!((config.function.as_str(), config.pace), ("mask", AMAZON));
         assert!(config.outbox.is_absolute() && config.database.starts_with("sqlite:/"));

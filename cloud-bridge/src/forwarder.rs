@@ -11,14 +11,15 @@ use std::{
 };
 
 use base::{Fault, Faulty, Shutdown};
-use proto::{key, signing::PublicKey};
+use proto::{key, pack::Within, signing::PublicKey};
 use spool::{RecordName, SpoolError};
-use store::{FrameWriter, Put};
+use store::{FrameWriter, Pack, Put};
 
 use crate::{
     alarm::{ALARM_WAIT, persist, raise},
     book::Book,
     bridge::{Bridge, count},
+    clip::SealedClip,
     outbox::{OutboxError, Waiting},
 };
 
@@ -29,12 +30,23 @@ const ROUND: Duration = Duration::from_secs(2);
 /// Names that are taken from the outbox at a time.
 const NAMES_MAX: usize = 1000;
 
+/// How the frames of a clip lie in the object store.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Packing {
+    /// Each as an object, each with an invocation and a result of its own.
+    Frame,
+    /// All as one object, with one invocation and one result; one by one where a pack would gain nothing or not hold
+    /// them.
+    Clip,
+}
+
 /// Where the clips go.
 pub struct Forwarder {
     bridge: Arc<Bridge>,
     frames: Arc<dyn FrameWriter>,
     book: Arc<dyn Book>,
     root: PublicKey,
+    packing: Packing,
     shutdown: Shutdown,
     queue: Mutex<Queue>,
 }
@@ -63,9 +75,10 @@ impl Forwarder {
         frames: Arc<dyn FrameWriter>,
         book: Arc<dyn Book>,
         root: PublicKey,
+        packing: Packing,
         shutdown: Shutdown,
     ) -> Arc<Self> {
-        Arc::new(Self { bridge, frames, book, root, shutdown, queue: Mutex::default() })
+        Arc::new(Self { bridge, frames, book, root, packing, shutdown, queue: Mutex::default() })
     }
 
     /// Starts forwarding, until shutdown.
@@ -149,6 +162,27 @@ impl Forwarder {
     async fn carry(&self, waiting: &Waiting) -> Option<()> {
         let (bridge, stop) = (&*self.bridge, &self.shutdown);
         let Waiting { clip, receipt } = waiting;
+        let pack = match self.packing {
+            Packing::Frame => None,
+            Packing::Clip => Pack::of(clip.frames()),
+        };
+        match &pack {
+            Some(pack) => self.put_pack(pack).await?,
+            None => self.put_frames(clip).await?,
+        }
+        let failed = count::DATABASE_FAILED;
+        for (at, frame) in clip.frames().iter().enumerate() {
+            let within: Option<Within> = pack.as_ref().and_then(|p| p.places().get(at).copied());
+            let now = bridge.utc();
+            let wait = || self.book.await_frame(frame.manifest(), within, now);
+            persist(bridge, stop, "await a frame", failed, wait).await.ok()?;
+        }
+        let record = || self.book.record_clip(clip.record(), receipt);
+        persist(bridge, stop, "record a clip", failed, record).await.ok()
+    }
+
+    async fn put_frames(&self, clip: &SealedClip) -> Option<()> {
+        let (bridge, stop) = (&*self.bridge, &self.shutdown);
         for frame in clip.frames() {
             let put = || self.frames.put_frame(frame);
             let put = persist(bridge, stop, "put a frame", count::STORE_FAILED, put).await.ok()?;
@@ -158,14 +192,19 @@ impl Forwarder {
             });
             tracing::debug!(key = key::frame_key(frame.manifest()), ?put, "frame stored");
         }
-        let failed = count::DATABASE_FAILED;
-        for frame in clip.frames() {
-            let now = bridge.utc();
-            let wait = || self.book.await_frame(frame.manifest(), now);
-            persist(bridge, stop, "await a frame", failed, wait).await.ok()?;
-        }
-        let record = || self.book.record_clip(clip.record(), receipt);
-        persist(bridge, stop, "record a clip", failed, record).await.ok()
+        Some(())
+    }
+
+    async fn put_pack(&self, pack: &Pack) -> Option<()> {
+        let (bridge, stop) = (&*self.bridge, &self.shutdown);
+        let put = || self.frames.put_pack(pack);
+        let put = persist(bridge, stop, "put a pack", count::STORE_FAILED, put).await.ok()?;
+        bridge.count(match put {
+            Put::Created => count::PACKS_PUT,
+            Put::AlreadyThere => count::PACKS_THERE,
+        });
+        tracing::debug!(key = pack.key(), ?put, "pack stored");
+        Some(())
     }
 
     async fn unreadable(&self, name: &RecordName, error: &OutboxError) -> Outcome {

@@ -53,11 +53,11 @@ impl Faulty for InferenceError {
 /// Asks for results.
 #[async_trait]
 pub trait Inference: Send + Sync {
-    /// Asks for the result of the frame at this key, which is in the object store. Returns when the question was taken.
+    /// Asks for the result of the object at this key, a frame or a pack. Returns when the question was taken.
     ///
     /// # Errors
     /// When it was not.
-    async fn ask(&self, frame_key: &str) -> Result<(), InferenceError>;
+    async fn ask(&self, object_key: &str) -> Result<(), InferenceError>;
 }
 
 /// The function: gets the event that Amazon S3 would have sent.
@@ -83,7 +83,7 @@ impl LambdaFunction {
         Self { client, name, region, bucket, clock }
     }
 
-    fn event(&self, frame_key: &str) -> serde_json::Value {
+    fn event(&self, object_key: &str) -> serde_json::Value {
         let micros = self.clock.utc_micros();
         let at = UtcTime::from_micros(micros).unwrap_or(UtcTime::EPOCH);
         let bucket = &self.bucket;
@@ -105,7 +105,7 @@ impl LambdaFunction {
                     "arn": format!("arn:aws:s3:::{bucket}"),
                 },
                 "object": {
-                    "key": url_encode(frame_key),
+                    "key": url_encode(object_key),
                     "sequencer": format!("{micros:018X}"),
                 },
             },
@@ -129,8 +129,8 @@ fn url_encode(key: &str) -> String {
 
 #[async_trait]
 impl Inference for LambdaFunction {
-    async fn ask(&self, frame_key: &str) -> Result<(), InferenceError> {
-        let event = self.event(frame_key).to_string();
+    async fn ask(&self, object_key: &str) -> Result<(), InferenceError> {
+        let event = self.event(object_key).to_string();
         let request = self.client.invoke().function_name(&self.name);
         let request = request.invocation_type(InvocationType::Event).payload(Blob::new(event));
         match request.send().await {
@@ -207,13 +207,13 @@ impl MemoryInference {
 
 #[async_trait]
 impl Inference for MemoryInference {
-    async fn ask(&self, frame_key: &str) -> Result<(), InferenceError> {
+    async fn ask(&self, object_key: &str) -> Result<(), InferenceError> {
         if self.away.load(std::sync::atomic::Ordering::SeqCst) {
             let why = "as planned".to_owned();
             return Err(InferenceError::Unavailable { name: "memory".to_owned(), why });
         }
         let mut asked = self.asked.lock().unwrap_or_else(PoisonError::into_inner);
-        asked.push(frame_key.to_owned());
+        asked.push(object_key.to_owned());
         Ok(())
     }
 }

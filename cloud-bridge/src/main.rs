@@ -39,6 +39,7 @@ A configuration:
   receipt_key = \"receipt.key\"         # secret seed, 64 hexadecimal digits
   receipt_after = \"outbox\"            # or store: no single disk loses a clip, an outage of the store holds up edges
   broker = { host = \"localhost\", port = 8883 }
+  pack = \"frame\"                      # or clip: the frames of a clip as one object; cheaper, seen a little later
   inference = \"lambda\"
   poll = \"500ms\"                      # 10s with Amazon S3, where each look costs; results are shown that much later
   poll_max = \"5s\"                     # 60s with Amazon S3; while no result comes

@@ -1,7 +1,7 @@
 //! Owns frames whose result does not come: inference is asked again, a bounded number of times, then the frame is given
 //! up, counted and shown. A question that inference does not take is no try: an outage of it must not kill frames.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use base::{Fault, Faulty, Shutdown};
 use results::Awaiting;
@@ -81,15 +81,17 @@ impl Overdue {
         let failed = count::DATABASE_FAILED;
         let listed =
             persist(&self.bridge, &self.shutdown, "list overdue frames", failed, list).await;
+        // Frames of one pack have one question for all of them.
+        let mut asked = BTreeSet::new();
         for frame in listed.map_err(|_: BookError| Away)? {
-            self.look_after(&frame).await?;
+            self.look_after(&frame, &mut asked).await?;
         }
         Ok(())
     }
 
-    async fn look_after(&self, frame: &Awaiting) -> Result<(), Away> {
-        let key = frame.key.as_str();
-        match self.results.dead_letter(key).await {
+    async fn look_after(&self, frame: &Awaiting, asked: &mut BTreeSet<String>) -> Result<(), Away> {
+        let (key, object) = (frame.key.as_str(), frame.object());
+        match self.results.dead_letter(&object).await {
             Ok(Some(letter)) => return self.give_up(key, &letter.reason).await,
             Ok(None) => {}
             // What is there is no letter, and says nothing.
@@ -107,16 +109,24 @@ impl Overdue {
             let tries = frame.tries;
             return self.give_up(key, &format!("no result after {tries} more invocations")).await;
         }
-        if let Err(error) = self.inference.ask(key).await {
+        if !asked.contains(&object) {
+            self.ask(&object).await?;
+            tracing::warn!(object, tries = frame.tries + 1, "overdue, the function was asked");
+            asked.insert(object);
+        }
+        let now = self.bridge.utc();
+        self.write("note a try", || self.book.tried(key, now)).await
+    }
+
+    async fn ask(&self, object: &str) -> Result<(), Away> {
+        if let Err(error) = self.inference.ask(object).await {
             self.bridge.count(count::INVOKE_FAILED);
             raise(&self.bridge, "invoke the function", &error);
-            tracing::warn!(key, %error, "an overdue frame could not be asked for");
+            tracing::warn!(object, %error, "what is overdue could not be asked for");
             return Err(Away);
         }
         self.bridge.count(count::INVOKED);
-        tracing::warn!(key, tries = frame.tries + 1, "a result is overdue, the function was asked");
-        let now = self.bridge.utc();
-        self.write("note a try", || self.book.tried(key, now)).await
+        Ok(())
     }
 
     async fn give_up(&self, key: &str, reason: &str) -> Result<(), Away> {

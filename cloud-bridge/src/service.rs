@@ -189,7 +189,7 @@ async fn start(
     let share = || (Arc::clone(bridge), Arc::clone(&book), shutdown.clone());
 
     let (of, with, stop) = share();
-    Forwarder::new(of, frames, with, keys.seal_root, stop).start();
+    Forwarder::new(of, frames, with, keys.seal_root, config.pack, stop).start();
 
     let (of, with, stop) = share();
     shutdown.spawn(Collector::new(of, with, stored.clone(), bus, config.pace, stop).run());

@@ -1,4 +1,5 @@
-//! Owns object keys: where a frame and its results lie, as a function of the signed manifest alone.
+//! Owns object keys: where a frame, the pack of its clip and their results lie, as a function of the signed manifest
+//! alone.
 
 use crate::{CameraId, Digest, Manifest, SiteId, UtcTime};
 
@@ -20,16 +21,42 @@ fn hour(site: &SiteId, camera: &CameraId, at: UtcTime) -> String {
     )
 }
 
-fn stem(manifest: &Manifest) -> String {
+fn clip_stem(manifest: &Manifest) -> String {
     let clip = &manifest.frame.clip;
     let hour = hour(&clip.site, &clip.camera, manifest.clip_captured_at);
-    format!("{hour}{}-{}-{}", clip.session, clip.seq, manifest.frame.slot)
+    format!("{hour}{}-{}", clip.session, clip.seq)
+}
+
+fn stem(manifest: &Manifest) -> String {
+    format!("{}-{}", clip_stem(manifest), manifest.frame.slot)
 }
 
 /// `frames/v1/{site}/{camera}/{yyyy}/{mm}/{dd}/{hh}/{session}-{seq}-{slot}.jpg`, in UTC.
 #[must_use]
 pub fn frame_key(manifest: &Manifest) -> String {
     format!("{FRAMES}{}.jpg", stem(manifest))
+}
+
+/// `frames/v1/{site}/{camera}/{yyyy}/{mm}/{dd}/{hh}/{session}-{seq}.tar`: where all frames of a clip lie as one object.
+/// It is the same for each of them.
+#[must_use]
+pub fn pack_key(manifest: &Manifest) -> String {
+    format!("{FRAMES}{}.tar", clip_stem(manifest))
+}
+
+/// The key of the pack that a frame would lie in, from the frame's own key; nothing when that is none.
+#[must_use]
+pub fn pack_of(frame_key: &str) -> Option<String> {
+    let stem = frame_key.strip_prefix(FRAMES)?.strip_suffix(".jpg")?;
+    let (clip, _slot) = stem.rsplit_once('-')?;
+    Some(format!("{FRAMES}{clip}.tar"))
+}
+
+/// The prefix of the results for one pack, whatever the model; nothing when the key is no pack's.
+#[must_use]
+pub fn pack_results_prefix(pack_key: &str) -> Option<String> {
+    let stem = pack_key.strip_prefix(FRAMES)?.strip_suffix(".tar")?;
+    Some(format!("{RESULTS}{stem}/"))
 }
 
 /// `results/v1/{same stem}/{model digest}.json`.
@@ -45,11 +72,12 @@ pub fn results_prefix(frame_key: &str) -> Option<String> {
     Some(format!("{RESULTS}{stem}/"))
 }
 
-/// Where is written why the object at `key` has no result: `dead-letters/v1/{stem}.json`, and for what can be no frame
-/// key the digest of the key under `dead-letters/v1/other/`.
+/// Where is written why the object at `key` has no result: `dead-letters/v1/{stem}.json`, and for what can be the key of
+/// neither frame nor pack the digest of the key under `dead-letters/v1/other/`.
 #[must_use]
 pub fn dead_letter_key(key: &str) -> String {
-    let stem = key.strip_prefix(FRAMES).and_then(|rest| rest.strip_suffix(".jpg"));
+    let rest = key.strip_prefix(FRAMES);
+    let stem = rest.and_then(|r| r.strip_suffix(".jpg").or_else(|| r.strip_suffix(".tar")));
     let part = |part: &str| {
         let plain = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-';
         (1..=STEM_PART_BYTES_MAX).contains(&part.len()) && part.bytes().all(plain)
@@ -93,6 +121,29 @@ mod tests {
             &clip.camera,
             manifest.captured_at
         )));
+    }
+
+    #[test]
+    fn a_pack_has_one_key_for_all_frames_of_its_clip_and_none_of_another() {
+        let manifest = example();
+        let stem = "town/cam-1/2026/11/24/12/000102030405060708090a0b0c0d0e0f-7";
+        let pack = pack_key(&manifest);
+        assert_eq!(pack, format!("frames/v1/{stem}.tar"));
+        let mut other = example();
+        other.frame.slot += 1;
+        // A frame that was captured in the next hour lies with its clip.
+        other.captured_at = manifest.captured_at.plus_ns(3_600_000_000_000);
+        assert_eq!(pack_key(&other), pack);
+        assert_eq!(pack_of(&frame_key(&other)).as_deref(), Some(pack.as_str()));
+        other.frame.clip.seq += 1;
+        assert_ne!(pack_key(&other), pack);
+        assert_eq!(pack_results_prefix(&pack), Some(format!("results/v1/{stem}/")));
+        assert_eq!(dead_letter_key(&pack), format!("dead-letters/v1/{stem}.json"));
+        for wrong in ["", "x.tar", "frames/v1/a/b-1.jpg"] {
+            assert_eq!(pack_results_prefix(wrong), None, "{wrong}");
+        }
+        assert_eq!(pack_of(&pack), None);
+        assert_eq!(results_prefix(&pack), None, "a pack is no frame");
     }
 
     #[test]

@@ -12,6 +12,7 @@ pub mod key;
 pub mod ledger;
 pub mod limits;
 pub mod manifest;
+pub mod pack;
 pub mod record;
 pub mod result;
 pub mod signing;

@@ -14,6 +14,11 @@ pub const PICTURE_HEIGHT_MAX: u32 = 2160;
 pub const FOG_INFLIGHT_BYTES_MAX: u64 = 4 * CLIP_BYTES_MAX;
 /// Largest envelope, in bytes: a 4K JPEG at quality 90 stays under 3 MiB.
 pub const ENVELOPE_BYTES_MAX: usize = 4 * 1024 * 1024;
+/// Largest pack of a clip's envelopes, in bytes: at 1 Mbit/s it takes 50 s, within the time of one call of the store. A
+/// clip with more travels frame by frame.
+pub const PACK_BYTES_MAX: usize = 6 * 1024 * 1024;
+/// Most bytes of seals at the beginning of a pack: some 200 frames of five faces, or four crowds.
+pub const PACK_HEADS_BYTES_MAX: usize = 1024 * 1024;
 /// Most sampling slots in one clip: a slot each second of the longest clip, and four to spare.
 pub const SLOTS_MAX: usize = 64;
 /// Most faces in one frame; a frame with more is withheld, since a manifest must stay bounded.

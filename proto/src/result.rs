@@ -9,6 +9,8 @@ use crate::{
 
 /// Version of the result JSON.
 pub const RESULT_SCHEMA: u16 = 1;
+/// Largest result of a clip, in bytes: it says less of a face than the seal of a pack does.
+pub const CLIP_RESULT_BYTES_MAX: usize = 2 * crate::limits::PACK_HEADS_BYTES_MAX;
 /// Largest result, in bytes: [`crate::limits::FACES_MAX`] faces of some 200 bytes each.
 pub const RESULT_BYTES_MAX: usize = 256 * 1024;
 
@@ -69,7 +71,7 @@ pub struct FrameResult {
     pub schema: u16,
     /// The frame.
     pub frame: FrameId,
-    /// Key of the frame's object.
+    /// Key of the frame: that of its object, also when it lies in the pack of its clip.
     pub image: String,
     /// When it was captured.
     pub captured_at: UtcTime,
@@ -95,6 +97,20 @@ pub struct FrameResult {
     pub uncertain: u32,
     /// `no_mask` over all counted faces that are not uncertain; absent when there is none.
     pub share_without_mask: Option<f64>,
+}
+
+/// Everything that is said of the frames of one pack: one object instead of one for each.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ClipResult {
+    /// [`RESULT_SCHEMA`].
+    pub schema: u16,
+    /// Key of the pack.
+    pub pack: String,
+    /// The classifier, the same for all frames.
+    pub model: ModelRef,
+    /// The result of each frame, in the pack's order.
+    pub frames: Vec<FrameResult>,
 }
 
 /// Why an object has no result, and never will by itself. Written once: the first reason stays.

@@ -1,6 +1,6 @@
 //! From a video to results: the real processes on real pictures, and counts that change as the scene does.
 
-use std::path::PathBuf;
+use std::{collections::BTreeSet, path::PathBuf};
 
 use system_tests::{assets, data};
 
@@ -89,4 +89,28 @@ fn the_generated_scene_gives_masked_and_unmasked_faces_in_every_frame() {
     for frame in frames.values() {
         assert!(frame.mask + frame.no_mask + frame.incorrect + frame.uncertain > 0, "{frame:?}");
     }
+}
+
+#[test]
+fn packed_clips_give_the_same_frames_and_results_with_an_object_for_each_clip() {
+    let Some(_) = assets() else { return };
+    let (packed, alone) = (Folders::new(), Folders::new());
+    let scene = scene(&packed);
+    for (folders, pack) in [(&packed, "clip"), (&alone, "frame")] {
+        let settings = ["--every", "1s", "--pack", pack];
+        site::succeeded(&Run::process(&scene, &folders.state, &folders.out, &settings).end());
+    }
+    let (together, each) = (results(&packed.out), results(&alone.out));
+    assert!(together.len() >= 10 && together.keys().eq(each.keys()), "{together:?}");
+    for (place, frame) in &together {
+        let other = &each[place];
+        assert_eq!((frame.boxes(), frame.mask), (other.boxes(), other.mask), "{place:?}");
+        assert!(packed.out.join(&frame.image).exists());
+    }
+    // An object and a result for each clip, none for a frame.
+    let clips: BTreeSet<&str> = together.values().map(|frame| frame.clip.as_str()).collect();
+    let objects = site::files(&packed.state.join("objects"));
+    let ending = |end: &str| objects.iter().filter(|p| p.to_string_lossy().contains(end)).count();
+    assert_eq!((ending(".tar"), ending(".jpg")), (clips.len(), 0), "{objects:?}");
+    assert_eq!(ending(".json"), clips.len(), "{objects:?}");
 }

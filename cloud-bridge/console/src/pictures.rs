@@ -8,6 +8,7 @@ use std::{
 
 use base::Clock;
 use proto::envelope::{SealedFrame, SealedHead};
+use results::FrameRow;
 use store::{FrameReader, StoreError};
 use tokio::sync::Semaphore;
 
@@ -51,25 +52,37 @@ impl Pictures {
     ///
     /// # Errors
     /// When there is none, it is not sealed, or the store does not answer in time.
-    pub async fn frame(&self, key: &str) -> Result<SealedFrame, StoreError> {
-        self.within(READ_MAX, key, self.reader.frame(key)).await
+    pub async fn frame(&self, row: &FrameRow) -> Result<SealedFrame, StoreError> {
+        let (key, reader) = (row.key.as_str(), &self.reader);
+        match row.within() {
+            None => self.within(READ_MAX, key, reader.frame(key)).await,
+            Some(place) => self.within(READ_MAX, key, reader.frame_within(key, place)).await,
+        }
     }
 
     /// The manifest of a frame, verified.
     ///
     /// # Errors
     /// As [`Self::frame`].
-    pub async fn head(&self, key: &str) -> Result<SealedHead, StoreError> {
-        self.within(READ_MAX, key, self.reader.head(key)).await
+    pub async fn head(&self, row: &FrameRow) -> Result<SealedHead, StoreError> {
+        self.head_in_time(READ_MAX, row).await
+    }
+
+    async fn head_in_time(&self, most: Duration, row: &FrameRow) -> Result<SealedHead, StoreError> {
+        let (key, reader) = (row.key.as_str(), &self.reader);
+        match row.within() {
+            None => self.within(most, key, reader.head(key)).await,
+            Some(place) => self.within(most, key, reader.head_within(key, place)).await,
+        }
     }
 
     /// Whether the store is there; asks it for the head of this frame unless that is known well enough.
-    pub async fn sight(&self, key: Option<&str>) -> Sight {
+    pub async fn sight(&self, row: Option<&FrameRow>) -> Sight {
         let (sight, at) = self.last();
         let holds = self.clock.now().saturating_sub(at) < SIGHT_HOLDS && sight != Sight::Unknown;
-        if !holds && let Some(key) = key {
+        if !holds && let Some(row) = row {
             // What the answer says is noted; whether this frame is there is another question.
-            drop(self.within(SIGHT_MAX, key, self.reader.head(key)).await);
+            drop(self.head_in_time(SIGHT_MAX, row).await);
         }
         self.last().0
     }

@@ -4,9 +4,10 @@
 //! | what is at the key | outcome |
 //! |---|---|
 //! | a sealed frame at its own key | its result, create-once: a replay finds it there |
+//! | a pack of the sealed frames of a clip | their results as one object, create-once |
 //! | nothing any more | `gone` |
-//! | bytes that nobody granted sealed, or a frame of another key | set aside at once: another try reads the same |
-//! | a frame that the network fails on | tried again, set aside after [`TRIES_MAX`] tries |
+//! | bytes that nobody granted sealed, or what belongs at another key | set aside at once: another try reads the same |
+//! | what the network fails on | tried again, set aside after [`TRIES_MAX`] tries |
 //! | a store that is away or refuses us | an error: never the object's fault |
 
 use std::{
@@ -18,8 +19,9 @@ use std::{
 use base::{Clock, Fault, Faulty};
 use models::MaskClassifier;
 use proto::{
-    Manifest, key,
-    result::{DeadLetter, FrameResult, Placement, RESULT_SCHEMA},
+    envelope::SealedHead,
+    key,
+    result::{ClipResult, DeadLetter, FrameResult, Placement, RESULT_SCHEMA},
 };
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -65,7 +67,9 @@ pub enum HandleError {
 pub enum Outcome {
     /// Its result was written.
     Written {
-        /// Faces in the result.
+        /// Frames in the result: more than one for a pack.
+        frames: usize,
+        /// Faces in it.
         faces: usize,
     },
     /// Its result was there before.
@@ -82,6 +86,33 @@ pub enum Outcome {
         /// Why.
         why: String,
     },
+}
+
+/// What is written for an object.
+enum Answer {
+    Frame(Box<FrameResult>),
+    Clip(ClipResult),
+}
+
+impl Answer {
+    /// Of the results of an object's frames: in the object's own form.
+    fn of(key: &str, mut results: Vec<FrameResult>) -> Option<Self> {
+        let model = results.first()?.model.clone();
+        if key::pack_results_prefix(key).is_none() {
+            return results.pop().map(|result| Self::Frame(Box::new(result)));
+        }
+        let (schema, pack) = (RESULT_SCHEMA, key.to_owned());
+        Some(Self::Clip(ClipResult { schema, pack, model, frames: results }))
+    }
+
+    fn written(&self) -> Outcome {
+        let results = match self {
+            Self::Frame(result) => std::slice::from_ref(result.as_ref()),
+            Self::Clip(clip) => clip.frames.as_slice(),
+        };
+        let faces = results.iter().map(|result| result.faces.len()).sum();
+        Outcome::Written { frames: results.len(), faces }
+    }
 }
 
 /// An arrival with its outcome and times, as the answer tells it.
@@ -188,8 +219,8 @@ impl Handler {
         if let Some(why) = self.not_ours(arrival) {
             return Ok(done(Outcome::Ignored { why }, [nothing; 3]));
         }
-        let head = match self.frames.head(key).await {
-            Ok(head) => head,
+        let heads = match self.heads(key).await {
+            Ok(heads) => heads,
             Err(error) => {
                 let outcome = self.unread(key, error).await?;
                 return Ok(done(
@@ -199,13 +230,10 @@ impl Handler {
             }
         };
         let read = self.clock.now();
-        let classified = self.classify(head.manifest());
+        let classified = self.classify(key, &heads);
         let classify_end = self.clock.now();
         let outcome = match classified {
-            Ok(result) => match self.results.put_result(&result).await? {
-                Put::Created => Outcome::Written { faces: result.faces.len() },
-                Put::AlreadyThere => Outcome::AlreadyThere,
-            },
+            Ok(answer) => self.write(&answer).await?,
             Err(why) => self.failed(key, why, tries).await?,
         };
         let times = [
@@ -224,9 +252,33 @@ impl Handler {
         (!ours).then(|| format!("its key does not begin with {}", key::FRAMES))
     }
 
-    fn classify(&self, manifest: &Manifest) -> Result<FrameResult, String> {
+    /// The seals of an object: of a frame, or of all frames of a pack.
+    async fn heads(&self, key: &str) -> Result<Vec<SealedHead>, StoreError> {
+        if key::pack_results_prefix(key).is_some() {
+            return self.frames.pack_heads(key).await;
+        }
+        self.frames.head(key).await.map(|head| vec![head])
+    }
+
+    fn classify(&self, key: &str, heads: &[SealedHead]) -> Result<Answer, String> {
         let mut model = self.model.lock().unwrap_or_else(PoisonError::into_inner);
-        classify(manifest, model.as_mut(), self.placement).map_err(|error| error.to_string())
+        let mut results = Vec::with_capacity(heads.len());
+        for head in heads {
+            let result = classify(head.manifest(), model.as_mut(), self.placement);
+            results.push(result.map_err(|error| error.to_string())?);
+        }
+        Answer::of(key, results).ok_or_else(|| "no frame is in it".to_owned())
+    }
+
+    async fn write(&self, answer: &Answer) -> Result<Outcome, StoreError> {
+        let put = match answer {
+            Answer::Frame(result) => self.results.put_result(result).await?,
+            Answer::Clip(result) => self.results.put_clip_result(result).await?,
+        };
+        Ok(match put {
+            Put::Created => answer.written(),
+            Put::AlreadyThere => Outcome::AlreadyThere,
+        })
     }
 
     /// What a frame that was not read comes to.

@@ -1,8 +1,9 @@
 //! Owns what a frame is to the database: where it is on its way, what is known of it, which ones are asked for.
 
 use proto::{
-    CameraId, Clock, FrameId, Manifest, SessionId, UtcTime,
+    CameraId, Clock, FrameId, Manifest, SessionId, UtcTime, key,
     manifest::{ModelRef, PolicyRef},
+    pack::Within,
     result::FrameResult,
 };
 use serde::{Deserialize, Serialize};
@@ -32,10 +33,13 @@ pub struct FrameAbout {
     pub regions: u64,
     /// Those with cells.
     pub grids: u64,
+    /// Where it lies in the pack of its clip; absent when it is an object of its own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub within: Option<Within>,
 }
 
 impl FrameAbout {
-    pub(crate) fn of(manifest: &Manifest) -> Self {
+    pub(crate) fn of(manifest: &Manifest, within: Option<Within>) -> Self {
         Self {
             clip_captured_at: manifest.clip_captured_at,
             clock: manifest.clock,
@@ -48,6 +52,7 @@ impl FrameAbout {
             noise_epoch: manifest.noise_epoch,
             regions: manifest.regions.len() as u64,
             grids: manifest.grids().count() as u64,
+            within,
         }
     }
 }
@@ -104,7 +109,7 @@ impl FrameState {
 /// A frame.
 #[derive(Debug, Clone, PartialEq)]
 pub struct FrameRow {
-    /// Key of its object.
+    /// Its key: that of its object, unless it lies in the pack of its clip.
     pub key: String,
     /// The frame.
     pub frame: FrameId,
@@ -123,6 +128,12 @@ impl FrameRow {
     #[must_use]
     pub fn place(&self) -> FramePlace {
         FramePlace { captured_at: self.captured_at, key: self.key.clone() }
+    }
+
+    /// Where it lies in the pack of its clip, if it does.
+    #[must_use]
+    pub fn within(&self) -> Option<Within> {
+        self.about.as_ref().and_then(|about| about.within)
     }
 
     /// Its result, when it has one.
@@ -176,8 +187,10 @@ pub struct FrameFilter {
 /// A frame that waits for its result.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Awaiting {
-    /// Key of its object.
+    /// Its key: that of its object, unless it lies in the pack of its clip.
     pub key: String,
+    /// Whether it does.
+    pub packed: bool,
     /// The frame.
     pub frame: FrameId,
     /// Since when it is in the object store.
@@ -186,4 +199,13 @@ pub struct Awaiting {
     pub tries: u64,
     /// When last.
     pub tried_at: Option<UtcTime>,
+}
+
+impl Awaiting {
+    /// Key of the object that it lies in.
+    #[must_use]
+    pub fn object(&self) -> String {
+        let pack = if self.packed { key::pack_of(&self.key) } else { None };
+        pack.unwrap_or_else(|| self.key.clone())
+    }
 }

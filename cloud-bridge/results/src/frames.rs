@@ -3,7 +3,7 @@
 //! A frame is awaiting from the moment it is in the object store. A result makes it done, for good: the first result
 //! stays. Frames whose function fails every time are dead until a result comes after all.
 
-use proto::{FrameId, Manifest, UtcTime, result::FrameResult};
+use proto::{FrameId, Manifest, UtcTime, pack::Within, result::FrameResult};
 use sqlx::{AnyConnection, Row, any::AnyRow};
 
 use crate::{
@@ -69,12 +69,26 @@ impl Results {
         key: &str,
         now: UtcTime,
     ) -> Result<bool, ResultsError> {
+        self.await_stored(manifest, key, None, now).await
+    }
+
+    /// As [`Self::await_frame`], of a frame that lies in the pack of its clip where one is given.
+    ///
+    /// # Errors
+    /// As there.
+    pub async fn await_stored(
+        &self,
+        manifest: &Manifest,
+        key: &str,
+        within: Option<Within>,
+        now: UtcTime,
+    ) -> Result<bool, ResultsError> {
         if key != proto::key::frame_key(manifest) {
             let why = "it is not the key of its frame";
             return Err(ResultsError::Mismatch { key: key.to_owned(), why });
         }
         let told = self.told("await a frame");
-        let about = to_json("manifest", &FrameAbout::of(manifest))?;
+        let about = to_json("manifest", &FrameAbout::of(manifest, within))?;
         let mut transaction = self.begin("await a frame").await?;
         let id = (key, &manifest.frame, manifest.captured_at);
         let inserted = insert(&mut transaction, id, Some(about.clone()), now).await;
@@ -104,7 +118,7 @@ impl Results {
     ) -> Result<Vec<Awaiting>, ResultsError> {
         let told = self.told("list overdue frames");
         let rows = Select::new(
-            "SELECT object_key, frame, awaited_us, tries, tried_us FROM frames \
+            "SELECT object_key, frame, about, awaited_us, tries, tried_us FROM frames \
              WHERE done_us IS NULL AND state = 'awaiting'",
         )
         .and("awaited_us <=", Some(before.micros()))
@@ -117,8 +131,11 @@ impl Results {
         let read = |row: &AnyRow| {
             let frame: String = row.try_get("frame").map_err(&told)?;
             let tried: Option<i64> = row.try_get("tried_us").map_err(&told)?;
+            let about: Option<String> = row.try_get("about").map_err(&told)?;
+            let about = about.map(|json| from_json::<FrameAbout>("manifest", &json)).transpose()?;
             Ok(Awaiting {
                 key: row.try_get("object_key").map_err(&told)?,
+                packed: about.is_some_and(|about| about.within.is_some()),
                 frame: parsed("frame", &frame)?,
                 awaited_at: time("time", row.try_get("awaited_us").map_err(&told)?)?,
                 tries: count("tries", row.try_get("tries").map_err(&told)?)?,

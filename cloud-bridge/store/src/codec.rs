@@ -4,8 +4,11 @@ use proto::{
     Digest, FrameId,
     envelope::{EnvelopeError, SealedFrame, SealedHead},
     key,
-    limits::{ENVELOPE_BYTES_MAX, FACES_MAX},
-    result::{DeadLetter, FrameResult, RESULT_BYTES_MAX, RESULT_SCHEMA},
+    limits::{ENVELOPE_BYTES_MAX, FACES_MAX, SLOTS_MAX},
+    pack::Within,
+    result::{
+        CLIP_RESULT_BYTES_MAX, ClipResult, DeadLetter, FrameResult, RESULT_BYTES_MAX, RESULT_SCHEMA,
+    },
     signing::PublicKey,
 };
 
@@ -66,6 +69,30 @@ pub(crate) fn check_frame_key(key: &str) -> Result<(), StoreError> {
     fits.then_some(()).ok_or_else(|| StoreError::NoKey { key: key.to_owned(), of: "frames" })
 }
 
+/// A key of what can have a dead letter: a frame's or a pack's.
+pub(crate) fn check_object_key(key: &str) -> Result<(), StoreError> {
+    check_frame_key(key).or_else(|_| check_pack_key(key))
+}
+
+/// A key that a pack can have.
+pub(crate) fn check_pack_key(key: &str) -> Result<(), StoreError> {
+    let fits = key::pack_results_prefix(key).is_some();
+    fits.then_some(()).ok_or_else(|| StoreError::NoKey { key: key.to_owned(), of: "packs" })
+}
+
+/// The pack in which the frame of a key lies, and the bytes of it that are the frame, at most this many.
+pub(crate) fn place_in_pack(
+    frame_key: &str,
+    within: Within,
+    bytes_max: usize,
+) -> Result<(String, std::ops::Range<u64>), StoreError> {
+    let no_key = || StoreError::NoKey { key: frame_key.to_owned(), of: "frames" };
+    let pack = key::pack_of(frame_key).ok_or_else(no_key)?;
+    let length = within.length.min(bytes_max as u64);
+    let end = within.offset.checked_add(length).ok_or_else(no_key)?;
+    Ok((pack, within.offset..end))
+}
+
 /// A key or prefix that results can have.
 pub(crate) fn check_results_key(key: &str) -> Result<(), StoreError> {
     let fits = key.starts_with(key::RESULTS);
@@ -123,6 +150,64 @@ pub(crate) fn read_result(key: &str, bytes: &[u8]) -> Result<FrameResult, StoreE
     Ok(result)
 }
 
+/// The key of a clip's result: beside the key of the pack that it names, by model.
+///
+/// # Errors
+/// When that is no key of a pack.
+pub fn clip_result_key(result: &ClipResult) -> Result<String, StoreError> {
+    check_pack_key(&result.pack)?;
+    let prefix = key::pack_results_prefix(&result.pack).unwrap_or_default();
+    Ok(place(&prefix, &result.model.digest))
+}
+
+/// Key and bytes of a clip's result that holds together.
+pub(crate) fn write_clip_result(result: &ClipResult) -> Result<(String, Vec<u8>), StoreError> {
+    let key = clip_result_key(result)?;
+    check_clip_result(&key, result)?;
+    let bytes = serde_json::to_vec(result)
+        .map_err(|e| StoreError::NotResult { key: key.clone(), why: e.to_string() })?;
+    if bytes.len() > CLIP_RESULT_BYTES_MAX {
+        return Err(StoreError::TooLarge { key, bytes_max: CLIP_RESULT_BYTES_MAX });
+    }
+    Ok((key, bytes))
+}
+
+/// The clip's result at a key.
+pub(crate) fn read_clip_result(key: &str, bytes: &[u8]) -> Result<ClipResult, StoreError> {
+    if bytes.len() > CLIP_RESULT_BYTES_MAX {
+        return Err(StoreError::TooLarge { key: key.to_owned(), bytes_max: CLIP_RESULT_BYTES_MAX });
+    }
+    let result: ClipResult = serde_json::from_slice(bytes)
+        .map_err(|e| StoreError::NotResult { key: key.to_owned(), why: e.to_string() })?;
+    belongs(key, clip_result_key(&result)?)?;
+    check_clip_result(key, &result)?;
+    Ok(result)
+}
+
+/// Each of its results must hold by itself, be of this pack and this model, and of a frame of its own.
+fn check_clip_result(key: &str, result: &ClipResult) -> Result<(), StoreError> {
+    let refuse =
+        |why: &str| Err(StoreError::NotResult { key: key.to_owned(), why: why.to_owned() });
+    if result.schema != RESULT_SCHEMA {
+        return refuse("another schema: upgrade the reader");
+    }
+    if result.frames.is_empty() || result.frames.len() > SLOTS_MAX {
+        return refuse("no frame, or more than a clip has");
+    }
+    for (at, frame) in result.frames.iter().enumerate() {
+        result_key(frame)?;
+        check_result(key, frame)?;
+        let ours = key::pack_of(&frame.image).is_some_and(|pack| pack == result.pack);
+        if !ours || frame.model != result.model {
+            return refuse("a result in it is of another pack or model");
+        }
+        if result.frames.iter().skip(at + 1).any(|other| other.frame == frame.frame) {
+            return refuse("a frame is in it twice");
+        }
+    }
+    Ok(())
+}
+
 /// Key and bytes of a dead letter.
 pub(crate) fn write_letter(letter: &DeadLetter) -> Result<(String, Vec<u8>), StoreError> {
     let key = key::dead_letter_key(&letter.key);
@@ -134,9 +219,9 @@ pub(crate) fn write_letter(letter: &DeadLetter) -> Result<(String, Vec<u8>), Sto
     Ok((key, bytes))
 }
 
-/// The dead letter of a frame. The reason is somebody else's text: whoever shows it cuts and escapes it.
-pub(crate) fn read_letter(frame_key: &str, bytes: &[u8]) -> Result<DeadLetter, StoreError> {
-    let key = key::dead_letter_key(frame_key);
+/// The dead letter of an object. The reason is somebody else's text: whoever shows it cuts and escapes it.
+pub(crate) fn read_letter(object_key: &str, bytes: &[u8]) -> Result<DeadLetter, StoreError> {
+    let key = key::dead_letter_key(object_key);
     let letter: DeadLetter = serde_json::from_slice(bytes)
         .map_err(|e| StoreError::NotResult { key: key.clone(), why: e.to_string() })?;
     if letter.schema != RESULT_SCHEMA {

@@ -50,6 +50,14 @@ pub enum StoreError {
         /// Why.
         source: EnvelopeError,
     },
+    /// The object is no pack of a clip's frames. Nothing of it was used.
+    #[error("{key} is no pack of frames: {why}")]
+    NotPack {
+        /// The key.
+        key: String,
+        /// Why.
+        why: String,
+    },
     /// The object is no result, or does not hold together.
     #[error("{key} is no result: {why}")]
     NotResult {
@@ -90,6 +98,7 @@ impl Faulty for StoreError {
             Self::Unavailable { .. } => Fault::Transient,
             Self::Missing { .. } => Fault::Permanent,
             Self::NotSealed { .. }
+            | Self::NotPack { .. }
             | Self::NotResult { .. }
             | Self::WrongKey { .. }
             | Self::TooLarge { .. } => Fault::Corrupt,

@@ -5,10 +5,11 @@ use std::sync::{Arc, Mutex, PoisonError};
 use async_trait::async_trait;
 use proto::{
     envelope::{SealedFrame, SealedHead},
-    result::{DeadLetter, FrameResult},
+    pack::Within,
+    result::{ClipResult, DeadLetter, FrameResult},
 };
 
-use crate::{FrameReader, FrameWriter, Page, Put, ResultReader, ResultWriter, StoreError};
+use crate::{FrameReader, FrameWriter, Pack, Page, Put, ResultReader, ResultWriter, StoreError};
 
 /// How a [`Faulty`] store fails. Calls are counted from 0 when the plan is set.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -97,6 +98,12 @@ impl<S: FrameWriter> FrameWriter for Faulty<S> {
         let done = self.0.put_frame(frame).await?;
         self.after("put", &key, at).map(|()| done)
     }
+
+    async fn put_pack(&self, pack: &Pack) -> Result<Put, StoreError> {
+        let at = self.before("put", pack.key())?;
+        let done = self.0.put_pack(pack).await?;
+        self.after("put", pack.key(), at).map(|()| done)
+    }
 }
 
 #[async_trait]
@@ -112,6 +119,24 @@ impl<S: FrameReader> FrameReader for Faulty<S> {
         let done = self.0.head(key).await?;
         self.after("get", key, at).map(|()| done)
     }
+
+    async fn frame_within(&self, key: &str, within: Within) -> Result<SealedFrame, StoreError> {
+        let at = self.before("get", key)?;
+        let done = self.0.frame_within(key, within).await?;
+        self.after("get", key, at).map(|()| done)
+    }
+
+    async fn head_within(&self, key: &str, within: Within) -> Result<SealedHead, StoreError> {
+        let at = self.before("get", key)?;
+        let done = self.0.head_within(key, within).await?;
+        self.after("get", key, at).map(|()| done)
+    }
+
+    async fn pack_heads(&self, pack_key: &str) -> Result<Vec<SealedHead>, StoreError> {
+        let at = self.before("get", pack_key)?;
+        let done = self.0.pack_heads(pack_key).await?;
+        self.after("get", pack_key, at).map(|()| done)
+    }
 }
 
 #[async_trait]
@@ -120,6 +145,12 @@ impl<S: ResultWriter> ResultWriter for Faulty<S> {
         let at = self.before("put", &result.image)?;
         let done = self.0.put_result(result).await?;
         self.after("put", &result.image, at).map(|()| done)
+    }
+
+    async fn put_clip_result(&self, result: &ClipResult) -> Result<Put, StoreError> {
+        let at = self.before("put", &result.pack)?;
+        let done = self.0.put_clip_result(result).await?;
+        self.after("put", &result.pack, at).map(|()| done)
     }
 
     async fn put_dead_letter(&self, letter: &DeadLetter) -> Result<Put, StoreError> {
@@ -137,10 +168,16 @@ impl<S: ResultReader> ResultReader for Faulty<S> {
         self.after("get", key, at).map(|()| done)
     }
 
-    async fn dead_letter(&self, frame_key: &str) -> Result<Option<DeadLetter>, StoreError> {
-        let at = self.before("get", frame_key)?;
-        let done = self.0.dead_letter(frame_key).await?;
-        self.after("get", frame_key, at).map(|()| done)
+    async fn clip_result(&self, key: &str) -> Result<ClipResult, StoreError> {
+        let at = self.before("get", key)?;
+        let done = self.0.clip_result(key).await?;
+        self.after("get", key, at).map(|()| done)
+    }
+
+    async fn dead_letter(&self, object_key: &str) -> Result<Option<DeadLetter>, StoreError> {
+        let at = self.before("get", object_key)?;
+        let done = self.0.dead_letter(object_key).await?;
+        self.after("get", object_key, at).map(|()| done)
     }
 
     async fn results(&self, prefix: &str, after: Option<&str>) -> Result<Page, StoreError> {

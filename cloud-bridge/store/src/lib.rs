@@ -1,14 +1,15 @@
 //! The object store as this system needs it: sealed frames and results, each created once and never changed.
 //!
 //! There is no `put(bytes)`: a frame goes in as a [`SealedFrame`], whose seal was verified, and a result as a
-//! [`FrameResult`], both at the key that follows from themselves. What comes out is verified again: an object that
+//! [`FrameResult`], both at the key that follows from themselves, or all frames of a clip as one [`Pack`] and their
+//! results as one [`ClipResult`]. What comes out is verified again: an object that
 //! nobody sealed, or that lies at another key than its own, is an error and no frame.
 //!
 //! Reading and writing are traits of their own, so that a process is given no more than it may do. Each has three
 //! versions: [`s3`] (the real one), [`memory`] and [`faulty`] (for tests). Nothing here tries again by itself: callers
 //! do, by `base::retry`.
 //!
-//! Limits: envelopes of 4 MiB, results of 256 KiB, pages of 1,000 keys; a body over its limit is refused before it is
+//! Limits: envelopes of 4 MiB, packs of 6 MiB, results of 256 KiB and of 2 MiB for a clip, pages of 1,000 keys; a body over its limit is refused before it is
 //! read.
 
 #![warn(clippy::indexing_slicing, clippy::cast_possible_truncation)]
@@ -17,6 +18,7 @@ mod codec;
 mod error;
 pub mod faulty;
 pub mod memory;
+mod pack;
 pub mod s3;
 mod settings;
 #[cfg(any(test, feature = "testing"))]
@@ -27,11 +29,13 @@ mod tests;
 use async_trait::async_trait;
 use proto::{
     envelope::{SealedFrame, SealedHead},
-    result::{DeadLetter, FrameResult},
+    pack::Within,
+    result::{ClipResult, DeadLetter, FrameResult},
 };
 
-pub use codec::result_key;
+pub use codec::{clip_result_key, result_key};
 pub use error::StoreError;
+pub use pack::Pack;
 pub use settings::Settings;
 
 /// Most keys of one page: what S3 gives at once.
@@ -64,6 +68,12 @@ pub trait FrameWriter: Send + Sync {
     /// # Errors
     /// When the store is away or refuses. Nothing is known then: the object may be there.
     async fn put_frame(&self, frame: &SealedFrame) -> Result<Put, StoreError>;
+
+    /// Creates the object of all frames of a clip at its key. Durable when this returns.
+    ///
+    /// # Errors
+    /// As [`Self::put_frame`].
+    async fn put_pack(&self, pack: &Pack) -> Result<Put, StoreError>;
 }
 
 /// Reads frames, verified against the site's seal root and their key.
@@ -80,6 +90,24 @@ pub trait FrameReader: Send + Sync {
     /// # Errors
     /// As [`Self::frame`], but for the picture, which is not looked at.
     async fn head(&self, key: &str) -> Result<SealedHead, StoreError>;
+
+    /// The whole frame of this key from within the pack of its clip, of which nothing else is read.
+    ///
+    /// # Errors
+    /// As [`Self::frame`].
+    async fn frame_within(&self, key: &str, within: Within) -> Result<SealedFrame, StoreError>;
+
+    /// Only the manifest of the frame of this key from within the pack of its clip.
+    ///
+    /// # Errors
+    /// As [`Self::head`].
+    async fn head_within(&self, key: &str, within: Within) -> Result<SealedHead, StoreError>;
+
+    /// The manifests of all frames of a pack, from its first bytes.
+    ///
+    /// # Errors
+    /// As [`Self::head`]; when one of them does not verify there are none.
+    async fn pack_heads(&self, pack_key: &str) -> Result<Vec<SealedHead>, StoreError>;
 }
 
 /// Writes results.
@@ -90,6 +118,12 @@ pub trait ResultWriter: Send + Sync {
     /// # Errors
     /// When the result does not hold together, or the store is away or refuses.
     async fn put_result(&self, result: &FrameResult) -> Result<Put, StoreError>;
+
+    /// Creates the object with the results of all frames of a pack at [`clip_result_key`]. Durable when this returns.
+    ///
+    /// # Errors
+    /// As [`Self::put_result`].
+    async fn put_clip_result(&self, result: &ClipResult) -> Result<Put, StoreError>;
 
     /// Writes why an object has no result, at `proto::key::dead_letter_key` of its key: once, so that the first reason
     /// stays. Durable when this returns.
@@ -108,11 +142,17 @@ pub trait ResultReader: Send + Sync {
     /// When there is none, it is no result or lies at another key than its own, or the store is away or refuses.
     async fn result(&self, key: &str) -> Result<FrameResult, StoreError>;
 
-    /// Why the frame at this key has no result, if that is written anywhere.
+    /// The results of a pack at this key.
+    ///
+    /// # Errors
+    /// As [`Self::result`].
+    async fn clip_result(&self, key: &str) -> Result<ClipResult, StoreError>;
+
+    /// Why the frame or pack at this key has no result, if that is written anywhere.
     ///
     /// # Errors
     /// When what is there is no such letter, or the store is away or refuses.
-    async fn dead_letter(&self, frame_key: &str) -> Result<Option<DeadLetter>, StoreError>;
+    async fn dead_letter(&self, object_key: &str) -> Result<Option<DeadLetter>, StoreError>;
 
     /// The next keys that begin with `prefix` (which begins with `proto::key::RESULTS`) and come after `after`.
     ///

@@ -10,13 +10,15 @@ use async_trait::async_trait;
 use proto::{
     envelope::{HEAD_BYTES, SealedFrame, SealedHead},
     key,
-    result::{DeadLetter, FrameResult},
+    limits::ENVELOPE_BYTES_MAX,
+    pack::Within,
+    result::{ClipResult, DeadLetter, FrameResult},
     signing::PublicKey,
 };
 
 use crate::{
-    FrameReader, FrameWriter, PAGE_KEYS_MAX, Page, Put, ResultReader, ResultWriter, StoreError,
-    codec,
+    FrameReader, FrameWriter, PAGE_KEYS_MAX, Pack, Page, Put, ResultReader, ResultWriter,
+    StoreError, codec, pack,
 };
 
 #[derive(Debug, Default)]
@@ -79,6 +81,10 @@ impl FrameWriter for MemoryFrames {
         let key = key::frame_key(frame.manifest());
         Ok(self.objects.create(key, frame.bytes().to_vec()))
     }
+
+    async fn put_pack(&self, pack: &Pack) -> Result<Put, StoreError> {
+        Ok(self.objects.create(pack.key().to_owned(), pack.bytes().to_vec()))
+    }
 }
 
 #[async_trait]
@@ -96,6 +102,31 @@ impl FrameReader for MemoryFrames {
             Some(head) => Ok(head),
             None => codec::open_whole_head(key, &bytes, &self.root),
         }
+    }
+
+    async fn frame_within(&self, key: &str, within: Within) -> Result<SealedFrame, StoreError> {
+        codec::open_frame(key, self.part(key, within, ENVELOPE_BYTES_MAX)?, &self.root)
+    }
+
+    async fn head_within(&self, key: &str, within: Within) -> Result<SealedHead, StoreError> {
+        codec::open_whole_head(key, &self.part(key, within, ENVELOPE_BYTES_MAX)?, &self.root)
+    }
+
+    async fn pack_heads(&self, pack_key: &str) -> Result<Vec<SealedHead>, StoreError> {
+        codec::check_pack_key(pack_key)?;
+        let bytes = self.objects.read(pack_key)?;
+        let first = bytes.get(..pack::LONGEST_FIRST_BYTES).unwrap_or(&bytes);
+        pack::open_all_heads(pack_key, first, &self.root)
+    }
+}
+
+impl MemoryFrames {
+    /// The bytes of a pack that are a frame; what lies behind its end is not there.
+    fn part(&self, key: &str, within: Within, bytes_max: usize) -> Result<Vec<u8>, StoreError> {
+        let (pack, range) = codec::place_in_pack(key, within, bytes_max)?;
+        let bytes = self.objects.read(&pack)?;
+        let at = |at: u64| usize::try_from(at).unwrap_or(usize::MAX).min(bytes.len());
+        Ok(bytes.get(at(range.start)..at(range.end)).unwrap_or_default().to_vec())
     }
 }
 
@@ -125,6 +156,11 @@ impl ResultWriter for MemoryResults {
         Ok(self.objects.create(key, bytes))
     }
 
+    async fn put_clip_result(&self, result: &ClipResult) -> Result<Put, StoreError> {
+        let (key, bytes) = codec::write_clip_result(result)?;
+        Ok(self.objects.create(key, bytes))
+    }
+
     async fn put_dead_letter(&self, letter: &DeadLetter) -> Result<Put, StoreError> {
         let (key, bytes) = codec::write_letter(letter)?;
         Ok(self.objects.create(key, bytes))
@@ -138,10 +174,15 @@ impl ResultReader for MemoryResults {
         codec::read_result(key, &self.objects.read(key)?)
     }
 
-    async fn dead_letter(&self, frame_key: &str) -> Result<Option<DeadLetter>, StoreError> {
-        codec::check_frame_key(frame_key)?;
-        match self.objects.read(&key::dead_letter_key(frame_key)) {
-            Ok(bytes) => codec::read_letter(frame_key, &bytes).map(Some),
+    async fn clip_result(&self, key: &str) -> Result<ClipResult, StoreError> {
+        codec::check_results_key(key)?;
+        codec::read_clip_result(key, &self.objects.read(key)?)
+    }
+
+    async fn dead_letter(&self, object_key: &str) -> Result<Option<DeadLetter>, StoreError> {
+        codec::check_object_key(object_key)?;
+        match self.objects.read(&key::dead_letter_key(object_key)) {
+            Ok(bytes) => codec::read_letter(object_key, &bytes).map(Some),
             Err(_missing) => Ok(None),
         }
     }

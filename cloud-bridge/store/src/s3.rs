@@ -4,7 +4,7 @@
 //! waiting would multiply. Its extra checksums are off as well, which many servers do not know: the signed digest of
 //! the body already guards the upload, and the seal guards the frame for good.
 
-use std::{future::Future, time::Duration};
+use std::{future::Future, ops::Range, time::Duration};
 
 use async_trait::async_trait;
 use aws_config::{BehaviorVersion, Region, SdkConfig, retry::RetryConfig, timeout::TimeoutConfig};
@@ -19,13 +19,14 @@ use proto::{
     envelope::{HEAD_BYTES, SEGMENTS_MAX, SealedFrame, SealedHead},
     key,
     limits::ENVELOPE_BYTES_MAX,
-    result::{DeadLetter, FrameResult, RESULT_BYTES_MAX},
+    pack::Within,
+    result::{CLIP_RESULT_BYTES_MAX, ClipResult, DeadLetter, FrameResult, RESULT_BYTES_MAX},
     signing::PublicKey,
 };
 
 use crate::{
-    FrameReader, FrameWriter, PAGE_KEYS_MAX, Page, Put, ResultReader, ResultWriter, Settings,
-    StoreError, codec,
+    FrameReader, FrameWriter, PAGE_KEYS_MAX, Pack, Page, Put, ResultReader, ResultWriter, Settings,
+    StoreError, codec, pack,
 };
 
 /// Longest time to a TCP connection: a store that is there answers within a second, a WAN within three.
@@ -137,6 +138,10 @@ impl FrameWriter for S3Frames {
         let key = key::frame_key(frame.manifest());
         self.bucket.create(&key, frame.bytes().to_vec(), "image/jpeg").await
     }
+
+    async fn put_pack(&self, pack: &Pack) -> Result<Put, StoreError> {
+        self.bucket.create(pack.key(), pack.bytes().to_vec(), "application/x-tar").await
+    }
 }
 
 #[async_trait]
@@ -149,12 +154,39 @@ impl FrameReader for S3Frames {
 
     async fn head(&self, key: &str) -> Result<SealedHead, StoreError> {
         codec::check_frame_key(key)?;
-        let first = self.bucket.read(key, Some(HEAD_BYTES), HEAD_BYTES).await?;
+        let first = self.bucket.first(key, HEAD_BYTES).await?;
         if let Some(head) = codec::open_head(key, &first, &self.root)? {
             return Ok(head);
         }
-        let whole = self.bucket.read(key, Some(LONGEST_HEAD_BYTES), LONGEST_HEAD_BYTES).await?;
+        let whole = self.bucket.first(key, LONGEST_HEAD_BYTES).await?;
         codec::open_whole_head(key, &whole, &self.root)
+    }
+
+    async fn frame_within(&self, key: &str, within: Within) -> Result<SealedFrame, StoreError> {
+        let (pack, range) = codec::place_in_pack(key, within, ENVELOPE_BYTES_MAX)?;
+        let bytes = self.bucket.read(&pack, Some(range), ENVELOPE_BYTES_MAX).await?;
+        codec::open_frame(key, bytes, &self.root)
+    }
+
+    async fn head_within(&self, key: &str, within: Within) -> Result<SealedHead, StoreError> {
+        let (pack, range) = codec::place_in_pack(key, within, HEAD_BYTES)?;
+        let first = self.bucket.read(&pack, Some(range), HEAD_BYTES).await?;
+        if let Some(head) = codec::open_head(key, &first, &self.root)? {
+            return Ok(head);
+        }
+        let (pack, range) = codec::place_in_pack(key, within, LONGEST_HEAD_BYTES)?;
+        let whole = self.bucket.read(&pack, Some(range), LONGEST_HEAD_BYTES).await?;
+        codec::open_whole_head(key, &whole, &self.root)
+    }
+
+    async fn pack_heads(&self, pack_key: &str) -> Result<Vec<SealedHead>, StoreError> {
+        codec::check_pack_key(pack_key)?;
+        let first = self.bucket.first(pack_key, pack::FIRST_BYTES).await?;
+        if let Some(heads) = pack::open_heads(pack_key, &first, &self.root)? {
+            return Ok(heads);
+        }
+        let whole = self.bucket.first(pack_key, pack::LONGEST_FIRST_BYTES).await?;
+        pack::open_all_heads(pack_key, &whole, &self.root)
     }
 }
 
@@ -168,6 +200,11 @@ pub struct S3Results {
 impl ResultWriter for S3Results {
     async fn put_result(&self, result: &FrameResult) -> Result<Put, StoreError> {
         let (key, bytes) = codec::write_result(result)?;
+        self.bucket.create(&key, bytes, "application/json").await
+    }
+
+    async fn put_clip_result(&self, result: &ClipResult) -> Result<Put, StoreError> {
+        let (key, bytes) = codec::write_clip_result(result)?;
         self.bucket.create(&key, bytes, "application/json").await
     }
 
@@ -185,11 +222,17 @@ impl ResultReader for S3Results {
         codec::read_result(key, &bytes)
     }
 
-    async fn dead_letter(&self, frame_key: &str) -> Result<Option<DeadLetter>, StoreError> {
-        codec::check_frame_key(frame_key)?;
-        let key = key::dead_letter_key(frame_key);
+    async fn clip_result(&self, key: &str) -> Result<ClipResult, StoreError> {
+        codec::check_results_key(key)?;
+        let bytes = self.bucket.read(key, None, CLIP_RESULT_BYTES_MAX).await?;
+        codec::read_clip_result(key, &bytes)
+    }
+
+    async fn dead_letter(&self, object_key: &str) -> Result<Option<DeadLetter>, StoreError> {
+        codec::check_object_key(object_key)?;
+        let key = key::dead_letter_key(object_key);
         match self.bucket.read(&key, None, codec::DEAD_LETTER_BYTES_MAX).await {
-            Ok(bytes) => codec::read_letter(frame_key, &bytes).map(Some),
+            Ok(bytes) => codec::read_letter(object_key, &bytes).map(Some),
             Err(StoreError::Missing { .. }) => Ok(None),
             Err(error) => Err(error),
         }
@@ -227,22 +270,27 @@ impl Bucket {
         .await
     }
 
-    /// The object, or its first bytes.
+    /// At most this many first bytes of the object.
+    async fn first(&self, key: &str, bytes: usize) -> Result<Vec<u8>, StoreError> {
+        self.read(key, Some(0..bytes as u64), bytes).await
+    }
+
+    /// The object, or a part of it.
     async fn read(
         &self,
         key: &str,
-        first: Option<usize>,
+        part: Option<Range<u64>>,
         bytes_max: usize,
     ) -> Result<Vec<u8>, StoreError> {
         let call = self.call("get", key);
         let mut request = self.client.get_object().bucket(&self.bucket).key(key);
-        if let Some(first) = first {
-            request = request.range(format!("bytes=0-{}", first.saturating_sub(1)));
+        if let Some(Range { start, end }) = part {
+            request = request.range(format!("bytes={start}-{}", end.saturating_sub(1)));
         }
         call.within(async {
             match request.send().await {
                 Ok(answer) => call.body(answer.content_length, answer.body, bytes_max).await,
-                // An empty object has no first bytes: it is what nobody sealed.
+                // An object that ends before the part: it is what nobody sealed.
                 Err(error) if status(&error) == Some(416) => Ok(Vec::new()),
                 Err(error) => Err(call.failed(&error)),
             }

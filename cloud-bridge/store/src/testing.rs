@@ -54,13 +54,15 @@ pub enum Mode {
     AnswerLost,
 }
 
-/// A request that was seen: method, path and query.
+/// A request that was seen: method, path and query, and what it fetched.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Seen {
     /// Such as `PUT`.
     pub method: String,
     /// Such as `/frames/frames/v1/...`, with the query.
     pub target: String,
+    /// Bytes of an object that it was answered with.
+    pub bytes: u64,
 }
 
 #[derive(Debug)]
@@ -178,11 +180,11 @@ async fn answer(
 ) -> io::Result<Response<Body>> {
     let broken = || io::Error::other("broken, as planned");
     let changed = shared.changed.notified();
-    let mode = {
+    let (mode, at) = {
         let mut state = shared.state();
         let (method, target) = (request.method().to_string(), request.uri().to_string());
-        state.seen.push(Seen { method, target });
-        state.mode
+        state.seen.push(Seen { method, target, bytes: 0 });
+        (state.mode, state.seen.len() - 1)
     };
     match mode {
         Mode::Sound | Mode::AnswerLost => {}
@@ -197,6 +199,13 @@ async fn answer(
         }
     }
     let answer = service.call(request.map(Body::from)).await;
+    let length = answer.as_ref().ok().and_then(|answer| {
+        let fetched = answer.headers().get("accept-ranges")?.to_str().ok()? == "bytes";
+        answer.headers().get("content-length").filter(|_| fetched)?.to_str().ok()?.parse().ok()
+    });
+    if let Some(seen) = shared.state().seen.get_mut(at) {
+        seen.bytes = length.unwrap_or(0);
+    }
     if mode == Mode::AnswerLost {
         return Err(broken());
     }
@@ -252,7 +261,9 @@ impl S3 for Objects {
         }
         let content_length = i64::try_from(bytes.len()).ok();
         let body = Some(StreamingBlob::from(Body::from(bytes)));
-        Ok(S3Response::new(GetObjectOutput { body, content_length, ..Default::default() }))
+        let accept_ranges = Some("bytes".to_owned());
+        let output = GetObjectOutput { body, content_length, accept_ranges, ..Default::default() };
+        Ok(S3Response::new(output))
     }
 
     async fn list_objects_v2(

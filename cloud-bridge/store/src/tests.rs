@@ -1,5 +1,6 @@
 //! What every version of the store does alike: in memory, and over S3 against a server on loopback.
 
+mod packs;
 mod site;
 
 use std::{future::Future, pin::Pin, sync::Arc};

@@ -32,7 +32,7 @@ const PACE: Pace = Pace { poll: Duration::from_millis(5), poll_max: Duration::fr
 /// Frames of a clip as the forwarder leaves them: in the store and awaited.
 async fn arrive(site: &Site, borders: &Borders, clip: &Clip) {
     for frame in site.frames(clip) {
-        borders.book.await_frame(frame.manifest(), proto::UtcTime::EPOCH).await.unwrap();
+        borders.book.await_frame(frame.manifest(), None, proto::UtcTime::EPOCH).await.unwrap();
     }
 }
 
@@ -165,7 +165,7 @@ impl Waiting {
         let clip = site.clip(0, 1);
         for frame in site.frames(&clip) {
             let now = proto::UtcTime::from_micros(base::Clock::utc_micros(&borders.clock)).unwrap();
-            borders.book.await_frame(frame.manifest(), now).await.unwrap();
+            borders.book.await_frame(frame.manifest(), None, now).await.unwrap();
         }
         Self { site, borders, clip, inference: Arc::default() }
     }

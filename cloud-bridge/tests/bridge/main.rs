@@ -6,6 +6,7 @@ mod bus;
 mod collecting;
 mod committing;
 mod forwarding;
+mod packing;
 mod process;
 mod refusing;
 mod world;

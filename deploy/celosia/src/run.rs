@@ -92,6 +92,9 @@ pub struct Common {
     /// camera when its name and a colon stand before. May be given several times.
     #[arg(long, value_name = "[CAMERA:]CORNERS")]
     pub static_region: Vec<String>,
+    /// How frames lie in the object store: frame (each by itself, seen sooner) or clip (packed, cheaper on S3).
+    #[arg(long, default_value = "frame", value_name = "HOW", value_parser = ["frame", "clip"])]
+    pub pack: String,
     /// Folder of the assets that `celosia fetch` brought.
     #[arg(long, default_value = ".celosia/assets", env = "CELOSIA_ASSETS", value_name = "DIR")]
     pub assets: PathBuf,
@@ -143,6 +146,7 @@ impl Running {
             policy: common.policy.clone(),
             policies: programs.policies(static_regions.as_deref())?,
             static_regions,
+            pack: common.pack.clone(),
             assets,
             function_program: programs.function.clone(),
             console,

@@ -108,6 +108,8 @@ pub struct Plan {
     pub static_regions: Option<PathBuf>,
     /// Every policy that its fog node may seal under.
     pub policies: Vec<PolicyRef>,
+    /// How frames lie in the object store: `frame` or `clip`.
+    pub pack: String,
     /// Folder of the assets, absolute.
     pub assets: PathBuf,
     /// `mask-lambda`, absolute.

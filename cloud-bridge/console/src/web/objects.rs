@@ -56,7 +56,7 @@ pub(super) async fn picture(
 
 async fn sealed(app: &App, frame: &str) -> Result<SealedFrame, Response> {
     let row = row(app, frame).await.map_err(IntoResponse::into_response)?;
-    let sealed = app.pictures.frame(&row.key).await.map_err(|error| {
+    let sealed = app.pictures.frame(&row).await.map_err(|error| {
         refused(app, &error);
         let (status, text) = match error.fault() {
             Fault::Corrupt => (StatusCode::CONFLICT, EN.picture_unsealed),

@@ -72,7 +72,7 @@ fn heard(app: &App) -> (BTreeMap<CameraId, LiveCamera>, Broker) {
 }
 
 async fn notices_of(app: &App, broker: Broker, newest: Option<&FrameRow>) -> Vec<Notice> {
-    let sight = app.pictures.sight(newest.map(|row| row.key.as_str())).await;
+    let sight = app.pictures.sight(newest).await;
     notices(&crate::texts::EN, broker, &sight)
 }
 
@@ -229,7 +229,7 @@ pub(super) async fn frame(
         Ok(row) => row,
         Err(problem) => return problem.into_response(),
     };
-    let seal = match app.pictures.head(&row.key).await {
+    let seal = match app.pictures.head(&row).await {
         Ok(head) if head.manifest().frame == row.frame => Seal::Good,
         Ok(_) => Seal::Bad,
         Err(error) => {

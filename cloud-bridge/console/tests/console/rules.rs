@@ -149,3 +149,22 @@ async fn a_body_over_its_limit_and_a_method_that_is_none_are_refused() {
     let answer = browser.send(Method::PUT, "/", &[], "").await;
     assert_eq!(answer.status, StatusCode::METHOD_NOT_ALLOWED);
 }
+
+#[tokio::test]
+async fn a_frame_within_a_pack_is_shown_from_its_place_and_verified_like_any_other() {
+    let console = start().await;
+    let scenes = [street(1, 3), street(2, 3)];
+    let jpegs = [&scenes[0].jpeg[..], &scenes[1].jpeg[..]];
+    let frames = console.site.packed("door", at(-60), jpegs).await;
+    let browser = console.signed_in().await;
+    for (manifest, jpeg) in frames.iter().zip(jpegs) {
+        let picture = browser.get(&format!("/pictures/{}", manifest.frame)).await;
+        assert_eq!(picture.header("content-type"), "image/jpeg");
+        assert_eq!(picture.body, jpeg);
+        let page = browser.get(&format!("/frames/{}", manifest.frame)).await.text();
+        assert!(page.contains("Verified against the site&#39;s seal root"), "{page}");
+    }
+    console.site.frames.plant(&key::pack_key(&frames[0]), vec![7; 100_000]);
+    let picture = browser.get(&format!("/pictures/{}", frames[0].frame)).await;
+    assert_eq!(picture.status, StatusCode::CONFLICT);
+}

@@ -1,7 +1,7 @@
 //! Stories of clips and frames: every write can be repeated, and nothing that is done is undone.
 
 use base::{Fault, Faulty};
-use proto::{UtcTime, result::FaceLabel};
+use proto::{UtcTime, pack::Within, result::FaceLabel};
 use results::{ClipFilter, FrameFilter, FrameState, Order, Results, StateKind};
 
 use crate::example::{at, frame, receipt, record, result};
@@ -179,4 +179,30 @@ pub(crate) async fn frames_in_pages(results: Results) {
     assert_eq!(count(FrameFilter { from: Some(at(5)), until: Some(at(15)), ..all() }).await, 4);
     let session = frame("door", 0).0.frame.clip.session;
     assert_eq!(count(FrameFilter { session: Some(session), ..all() }).await, 10);
+}
+
+/// Where a frame lies in a pack is kept from the first word on, however often it is said and whatever came before.
+pub(crate) async fn packed(results: Results) {
+    let within = Within { offset: 4096, length: 1234 };
+    let (alone, alone_key) = frame("door", 1);
+    let (packed, key) = frame("door", 2);
+    results.await_frame(&alone, &alone_key, at(10)).await.unwrap();
+    assert!(results.await_stored(&packed, &key, Some(within), at(20)).await.unwrap());
+    // A bridge whose setting was changed says it otherwise: the object of the first word is there.
+    assert!(!results.await_frame(&packed, &key, at(30)).await.unwrap());
+    assert!(!results.await_stored(&alone, &alone_key, Some(within), at(30)).await.unwrap());
+    let row = async |manifest: &proto::Manifest| {
+        results.frame(&manifest.frame).await.unwrap().unwrap().within()
+    };
+    assert_eq!((row(&packed).await, row(&alone).await), (Some(within), None));
+    let awaiting = results.awaiting(at(100), 10).await.unwrap();
+    let objects: Vec<String> = awaiting.iter().map(results::Awaiting::object).collect();
+    assert_eq!(objects, [alone_key, proto::key::pack_key(&packed)]);
+    // A result that is faster than the bridge leaves the place to be said later.
+    let (fast, fast_key) = frame("door", 3);
+    let said = result(&fast, &[FaceLabel::Mask]);
+    assert!(results.insert_result(&fast_key, &said, at(40)).await.unwrap());
+    assert_eq!(row(&fast).await, None);
+    assert!(!results.await_stored(&fast, &fast_key, Some(within), at(50)).await.unwrap());
+    assert_eq!(row(&fast).await, Some(within));
 }

@@ -27,6 +27,7 @@ const STORIES: &[(&str, Story)] = &[
     ("a clip is recorded once and its first receipt stays", |r| Box::pin(frames::clip_once(r))),
     ("a receipt of another record is refused", |r| Box::pin(frames::other_receipt(r))),
     ("clips come oldest first in pages", |r| Box::pin(frames::clips_in_pages(r))),
+    ("a packed frame keeps its place", |r| Box::pin(frames::packed(r))),
     ("a frame goes from awaiting to done and never back", |r| Box::pin(frames::never_back(r))),
     ("overdue frames come longest waiting first", |r| Box::pin(frames::overdue(r))),
     ("a dead frame stays dead until a result comes after all", |r| Box::pin(frames::dead(r))),

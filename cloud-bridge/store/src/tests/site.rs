@@ -62,7 +62,18 @@ impl Site {
         let mut manifest = example();
         manifest.frame.slot = slot;
         manifest.regions = vec![manifest.regions[0].clone(); faces];
-        let bytes = seal(&manifest, JPEG, &self.fog, &self.grant).unwrap();
+        self.sealed(&manifest, JPEG)
+    }
+
+    /// A sealed frame of this clip and slot with a picture of these bytes.
+    pub(super) fn frame_of(&self, clip: u64, slot: u64, picture: &[u8]) -> SealedFrame {
+        let mut manifest = example();
+        (manifest.frame.clip.seq, manifest.frame.slot) = (clip, slot);
+        self.sealed(&manifest, &[JPEG, picture].concat())
+    }
+
+    fn sealed(&self, manifest: &Manifest, jpeg: &[u8]) -> SealedFrame {
+        let bytes = seal(manifest, jpeg, &self.fog, &self.grant).unwrap();
         SealedFrame::open(bytes, &self.root()).unwrap()
     }
 

@@ -7,7 +7,7 @@ use cloud_bridge::{
     book::{self, FaultyBook, MemoryBook},
     bridge::Bridge,
     committer::{Committer, ReceiptAfter},
-    forwarder::Forwarder,
+    forwarder::{Forwarder, Packing},
     outbox::Outbox,
     peers::{self, Desk},
 };
@@ -60,6 +60,7 @@ pub(crate) struct Setup {
     pub(crate) files: Option<Arc<dyn Filesystem>>,
     pub(crate) store_plan: faulty::Plan,
     pub(crate) book_plan: book::Plan,
+    pub(crate) packing: Packing,
 }
 
 impl Default for Setup {
@@ -70,6 +71,7 @@ impl Default for Setup {
             files: None,
             store_plan: faulty::Plan::Sound,
             book_plan: book::Plan::Sound,
+            packing: Packing::Frame,
         }
     }
 }
@@ -82,6 +84,7 @@ pub(crate) struct Parts {
     pub(crate) book: FaultyBook,
     pub(crate) shutdown: Shutdown,
     pub(crate) site_root: proto::signing::PublicKey,
+    packing: Packing,
 }
 
 impl Parts {
@@ -102,7 +105,8 @@ impl Parts {
             shutdown.clone(),
         );
         let frames = Faulty::new(borders.frames.clone(), setup.store_plan);
-        Self { bridge, committer, frames, book, shutdown, site_root: site.root() }
+        let (site_root, packing) = (site.root(), setup.packing);
+        Self { bridge, committer, frames, book, shutdown, site_root, packing }
     }
 
     /// Starts forwarding.
@@ -112,6 +116,7 @@ impl Parts {
             Arc::new(self.frames.clone()),
             Arc::new(self.book.clone()),
             self.site_root,
+            self.packing,
             self.shutdown.clone(),
         )
         .start();

@@ -161,8 +161,11 @@ async fn save(
     path: &Path,
     shutdown: &Shutdown,
 ) -> Result<(), ProcessError> {
-    let frame =
-        base::retry(shutdown, "read a frame", async || reader.frame(&row.key).await).await?;
+    let read = async || match row.within() {
+        None => reader.frame(&row.key).await,
+        Some(within) => reader.frame_within(&row.key, within).await,
+    };
+    let frame = base::retry(shutdown, "read a frame", read).await?;
     let folder = path.parent().unwrap_or(Path::new("."));
     let failed = |source| ProcessError::File { path: path.to_owned(), source };
     std::fs::create_dir_all(folder).map_err(failed)?;

@@ -24,6 +24,7 @@ fn plan() -> Plan {
         policy: "default".to_owned(),
         static_regions: None,
         policies: vec![policy],
+        pack: "frame".to_owned(),
         assets: "/assets".into(),
         function_program: std::env::current_exe().unwrap(),
         console: ConsoleAddress::loopback(),

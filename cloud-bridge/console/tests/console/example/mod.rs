@@ -24,7 +24,7 @@ use proto::{
 };
 use results::Results;
 use scene::Face;
-use store::{FrameWriter, Put, memory::MemoryFrames};
+use store::{FrameWriter, Pack, Put, memory::MemoryFrames};
 
 /// The operator of the example.
 pub(crate) const NAME: &str = "ana";
@@ -77,6 +77,29 @@ impl Example {
         let key = key::frame_key(&manifest);
         self.results.await_frame(&manifest, &key, at.plus_ns(3_000_000_000)).await.unwrap();
         manifest
+    }
+
+    /// Two frames of a clip that lie in one pack and wait for their results.
+    pub(crate) async fn packed(
+        &self,
+        camera: &str,
+        at: UtcTime,
+        jpegs: [&[u8]; 2],
+    ) -> [Manifest; 2] {
+        let manifests = [0, 1].map(|slot| manifest(camera, slot, at, &[]));
+        let sealed = |(manifest, jpeg): (&Manifest, &[u8])| {
+            let bytes = seal(manifest, jpeg, &self.fog, &self.grant).unwrap();
+            SealedFrame::open(bytes, &self.root()).unwrap()
+        };
+        let frames: Vec<SealedFrame> = manifests.iter().zip(jpegs).map(sealed).collect();
+        let pack = Pack::of(&frames).unwrap();
+        assert_eq!(self.frames.put_pack(&pack).await.unwrap(), Put::Created);
+        for (manifest, within) in manifests.iter().zip(pack.places()) {
+            let key = key::frame_key(manifest);
+            let within = Some(*within);
+            assert!(self.results.await_stored(manifest, &key, within, at).await.unwrap());
+        }
+        manifests
     }
 
     /// A frame with its result.
