@@ -134,6 +134,7 @@ pub struct Handler {
     model: Mutex<Box<dyn MaskClassifier>>,
     placement: Placement,
     clock: Arc<dyn Clock>,
+    init: Option<measure::Init>,
     /// Frames that the network failed on, and how often.
     failures: Mutex<BTreeMap<String, u32>>,
 }
@@ -150,7 +151,14 @@ impl Handler {
         clock: Arc<dyn Clock>,
     ) -> Self {
         let (model, failures) = (Mutex::new(model), Mutex::default());
-        Self { frames, results, frames_bucket, model, placement, clock, failures }
+        Self { frames, results, frames_bucket, model, placement, clock, init: None, failures }
+    }
+
+    /// The same, telling with each answer how it started.
+    #[must_use]
+    pub fn with_init(mut self, init: measure::Init) -> Self {
+        self.init = Some(init);
+        self
     }
 
     /// Handles an event, all of it, also when a part fails. The answer to S3 tells what became of each object, the one
@@ -162,7 +170,9 @@ impl Handler {
         match Event::read(event)? {
             Event::S3(arrivals) => {
                 let done = self.all(&arrivals, 1).await?;
-                Ok(json!({ "frames": done, "memory_max_kib": measure::memory_max_kib() }))
+                let memory_max_kib = measure::memory_max_kib();
+                let init = self.init;
+                Ok(json!({ "frames": done, "memory_max_kib": memory_max_kib, "init": init }))
             }
             Event::Sqs(messages) => {
                 let mut failures = Vec::new();

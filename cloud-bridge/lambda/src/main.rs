@@ -81,6 +81,8 @@ async fn open(started_ms: Option<u64>) -> anyhow::Result<Handler> {
     let store_us = step_us();
     let memory_max_kib = measure::memory_max_kib();
     let name = model.info().name.clone();
+    let init =
+        measure::Init { started_ms, config_us, library_us, session_us, first_run_us, store_us };
     tracing::info!(
         model = name,
         started_ms,
@@ -93,12 +95,13 @@ async fn open(started_ms: Option<u64>) -> anyhow::Result<Handler> {
         "init"
     );
     let (frames, results) = (client.frames(config.seal_root), client.results());
-    Ok(Handler::new(
+    let handler = Handler::new(
         Arc::new(frames),
         Arc::new(results),
         config.store.frames_bucket,
         Box::new(model),
         Placement::Lambda,
         Arc::new(clock),
-    ))
+    );
+    Ok(handler.with_init(init))
 }

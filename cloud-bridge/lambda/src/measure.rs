@@ -1,5 +1,24 @@
 //! Owns what the process can tell of itself: when it was started, and how much memory it has had.
 
+use serde::Serialize;
+
+/// How long each step of the start took. Told with every answer, so that whoever measures need not read a log.
+#[derive(Debug, Clone, Copy, Serialize)]
+pub struct Init {
+    /// From the start of the process to the first line of `main`, in steps of ten milliseconds.
+    pub started_ms: Option<u64>,
+    /// Reading the environment.
+    pub config_us: u128,
+    /// Loading ONNX Runtime.
+    pub library_us: u128,
+    /// Opening the model.
+    pub session_us: u128,
+    /// The first run of the network.
+    pub first_run_us: u128,
+    /// The client of the object store.
+    pub store_us: u128,
+}
+
 /// Ticks of `/proc` a second on every Linux that AWS and we run.
 const TICKS_PER_S: u64 = 100;
 

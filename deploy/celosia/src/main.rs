@@ -12,7 +12,7 @@ use std::{
 
 use anyhow::Context;
 use base::Shutdown;
-use celosia::{demo, function, object_store, process, supervisor::bound, up};
+use celosia::{demo, function, object_store, power, process, supervisor::bound, up};
 use clap::{Parser, Subcommand};
 
 /// Celosia: measure mask wearing without letting a face out of the building.
@@ -46,6 +46,9 @@ enum Command {
         #[arg(long, default_value = ".celosia/assets", env = "CELOSIA_ASSETS")]
         assets: PathBuf,
     },
+    /// Measures what the function takes and costs by memory, under AWS's emulator with a share of the processor.
+    #[command(after_help = POWER_EXAMPLES)]
+    FunctionPower(power::Options),
     /// Serves the site's object store from a folder; started by `celosia up`.
     ObjectStore(Service),
     /// Serves the mask function as AWS Lambda would; started by `celosia up`.
@@ -61,6 +64,14 @@ enum Command {
         program: Vec<OsString>,
     },
 }
+
+const POWER_EXAMPLES: &str = "\
+Examples:
+  deploy/lambda-zip && celosia fetch --group test
+  celosia function-power --out cloud-bridge/lambda/figures
+  celosia function-power --memory 256,1769 --starts 3 --json
+
+It needs a control group that it may write (run it as root) and a machine with nothing else to do.";
 
 const UP_EXAMPLES: &str = "\
 Examples:
@@ -119,6 +130,11 @@ fn run(command: Command) -> anyhow::Result<ExitCode> {
             demo::make(&assets, &out)?;
             Ok(ExitCode::SUCCESS)
         }
+        Command::FunctionPower(options) => served(async |shutdown| {
+            let power = power::run(&options, &shutdown).await?;
+            shutdown.request();
+            tell(&power, &options)
+        }),
         Command::ObjectStore(service) => service.run(object_store::Config::load, object_store::run),
         Command::Function(service) => service.run(function::Config::load, function::run),
         Command::Child { parent, program } => {
@@ -147,6 +163,16 @@ fn show(report: &process::Report, as_json: bool) -> anyhow::Result<ExitCode> {
     let missing = report.missing();
     missing.iter().for_each(|line| tracing::error!("{line}"));
     Ok(if missing.is_empty() { ExitCode::SUCCESS } else { ExitCode::from(base::exit::FAILED) })
+}
+
+#[expect(clippy::print_stdout, reason = "what the command is for")]
+fn tell(power: &power::Power, options: &power::Options) -> anyhow::Result<ExitCode> {
+    if options.json {
+        println!("{}", serde_json::to_string_pretty(power)?);
+    } else {
+        println!("{}", power::table(power));
+    }
+    Ok(ExitCode::SUCCESS)
 }
 
 impl Service {

@@ -44,7 +44,7 @@ enum Transport {
 impl Ports {
     /// Reads the ports of a site and chooses those that are missing or taken. The caller has the site's lock and knows
     /// that no process of it runs.
-    pub(super) fn open(path: &Path) -> Result<Self, SiteError> {
+    pub(crate) fn open(path: &Path) -> Result<Self, SiteError> {
         let text = fs::read_to_string(path).unwrap_or_default();
         let old: Option<Self> = serde_json::from_str(&text).ok();
         let mut chosen = Vec::new();
