@@ -36,6 +36,7 @@ pub enum ManifestError {
 }
 
 /// A rectangle of whole pixels inside the picture.
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Rect {
@@ -65,22 +66,26 @@ impl Rect {
 }
 
 /// A model by name and digest.
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ModelRef {
     /// Short name, such as `centerface`.
     pub name: String,
     /// Digest of the model file.
+    #[cfg_attr(feature = "schema", schemars(with = "String"))]
     pub digest: Digest,
 }
 
 /// A redaction policy by name and digest.
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct PolicyRef {
     /// Name, such as `default`.
     pub name: String,
     /// Digest of the policy's canonical form.
+    #[cfg_attr(feature = "schema", schemars(with = "String"))]
     pub digest: Digest,
 }
 

@@ -15,6 +15,7 @@ pub const CLIP_RESULT_BYTES_MAX: usize = 2 * crate::limits::PACK_HEADS_BYTES_MAX
 pub const RESULT_BYTES_MAX: usize = 256 * 1024;
 
 /// What is said of one face.
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum FaceLabel {
@@ -31,6 +32,7 @@ pub enum FaceLabel {
 }
 
 /// Where the classifier ran.
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Placement {
@@ -41,6 +43,7 @@ pub enum Placement {
 }
 
 /// One face.
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct FaceResult {
@@ -52,28 +55,35 @@ pub struct FaceResult {
     /// Whether the face is in the frame's counts.
     pub counted: bool,
     /// Probability of a mask over nose and mouth, 0 to 1.
+    #[cfg_attr(feature = "schema", schemars(range(min = 0, max = 1)))]
     pub mask: f32,
     /// Probability of no mask, 0 to 1.
+    #[cfg_attr(feature = "schema", schemars(range(min = 0, max = 1)))]
     pub no_mask: f32,
     /// Probability of a mask worn incorrectly, 0 to 1.
+    #[cfg_attr(feature = "schema", schemars(range(min = 0, max = 1)))]
     pub incorrect: f32,
     /// Probability that there is no face, 0 to 1; the four sum to 1.
+    #[cfg_attr(feature = "schema", schemars(range(min = 0, max = 1)))]
     pub not_a_face: f32,
     /// What is said of it.
     pub label: FaceLabel,
 }
 
 /// Everything that is said of one frame. No timings: a replay gives the same bytes.
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct FrameResult {
     /// [`RESULT_SCHEMA`].
     pub schema: u16,
     /// The frame.
+    #[cfg_attr(feature = "schema", schemars(with = "String"))]
     pub frame: FrameId,
     /// Key of the frame: that of its object, also when it lies in the pack of its clip.
     pub image: String,
     /// When it was captured.
+    #[cfg_attr(feature = "schema", schemars(with = "String", extend("format" = "date-time")))]
     pub captured_at: UtcTime,
     /// The classifier.
     pub model: ModelRef,
@@ -96,10 +106,12 @@ pub struct FrameResult {
     /// Counted faces too small to say.
     pub uncertain: u32,
     /// `no_mask` over all counted faces that are not uncertain; absent when there is none.
+    #[cfg_attr(feature = "schema", schemars(range(min = 0, max = 1)))]
     pub share_without_mask: Option<f64>,
 }
 
 /// Everything that is said of the frames of one pack: one object instead of one for each.
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ClipResult {
@@ -114,6 +126,7 @@ pub struct ClipResult {
 }
 
 /// Why an object has no result, and never will by itself. Written once: the first reason stays.
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct DeadLetter {
@@ -123,6 +136,23 @@ pub struct DeadLetter {
     pub key: String,
     /// One line for a person.
     pub reason: String,
+}
+
+/// The published JSON Schema: of what lies at a result's key, of a frame or of a clip. `proto/schema` has it as a file.
+#[cfg(feature = "schema")]
+#[must_use]
+pub fn schema() -> schemars::Schema {
+    /// What is said of a frame, or of the frames of a clip that lie in one object.
+    #[derive(schemars::JsonSchema)]
+    #[schemars(untagged, title = "CelosiaResult")]
+    #[expect(dead_code, reason = "its shape is what it is for")]
+    enum AnyResult {
+        /// Of a frame.
+        Frame(FrameResult),
+        /// Of the frames of a clip.
+        Clip(ClipResult),
+    }
+    schemars::schema_for!(AnyResult)
 }
 
 impl FrameResult {

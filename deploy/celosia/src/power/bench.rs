@@ -64,7 +64,7 @@ pub enum BenchError {
     Site(#[from] crate::site::SiteError),
     /// The bench's own store.
     #[error("the store of the bench: {0}")]
-    Config(#[from] object_store::ConfigError),
+    Config(#[from] base::config::ConfigError),
     /// A frame.
     #[error(transparent)]
     Frame(#[from] FrameError),
