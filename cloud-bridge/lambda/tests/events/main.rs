@@ -1,8 +1,8 @@
 //! Every shape in which news of frames arrives, over the stores in memory and their faulty twins.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on says where")]
 
+mod golden;
 mod packs;
-mod schema;
 
 use std::sync::Arc;
 
