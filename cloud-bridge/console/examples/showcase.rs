@@ -9,6 +9,7 @@
 )]
 
 #[path = "../tests/console/example/mod.rs"]
+#[expect(dead_code, reason = "what only tests use")]
 mod example;
 
 use std::{sync::Arc, time::Duration};
