@@ -217,7 +217,8 @@ impl<'a> Bench<'a> {
             let frame = self.sealer.frame(u64::from(memory_mb), slot)?;
             self.put(async || self.writer.put_frame(&frame).await).await?;
             let seen = self.invoke(memory_mb, &key::frame_key(frame.manifest())).await?;
-            (within.push(seen.within_ms), outside.push(seen.outside_ms));
+            within.push(seen.within_ms);
+            outside.push(seen.outside_ms);
             memory_kib = memory_kib.max(seen.memory_kib);
         }
         let mut packs = Vec::new();
