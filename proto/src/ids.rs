@@ -210,14 +210,18 @@ impl From<SessionId> for String {
 
 /// Names a clip for good: `site/camera/session/seq`. `seq` is contiguous within a session, so a missing number is a
 /// gap. The clip's digest is an attribute, never its id: a black picture has equal clips.
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ClipId {
     /// The site that the camera belongs to.
+    #[cfg_attr(feature = "schema", schemars(with = "String"))]
     pub site: SiteId,
     /// The camera.
+    #[cfg_attr(feature = "schema", schemars(with = "String"))]
     pub camera: CameraId,
     /// The run of the camera.
+    #[cfg_attr(feature = "schema", schemars(with = "String"))]
     pub session: SessionId,
     /// Position in the session, from 0, contiguous.
     pub seq: u64,
@@ -252,6 +256,7 @@ pub(crate) fn plain_number(text: &str) -> Option<u64> {
 }
 
 /// Names a frame for good: a clip and a slot on the session's sampling grid (`slot` x sampling interval).
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct FrameId {

@@ -78,7 +78,6 @@ pub struct FrameResult {
     /// [`RESULT_SCHEMA`].
     pub schema: u16,
     /// The frame.
-    #[cfg_attr(feature = "schema", schemars(with = "String"))]
     pub frame: FrameId,
     /// Key of the frame: that of its object, also when it lies in the pack of its clip.
     pub image: String,
