@@ -62,7 +62,7 @@ fn masks_are_counted_as_they_are_put_on_and_taken_off() {
         assert!(image.starts_with(&[0xff, 0xd8]), "{} is no JPEG", frame.image);
         assert!(frame.frame.starts_with(&frame.clip) && !frame.captured_at.is_empty());
         for face in &frame.faces {
-            let sum: f64 = ["mask", "no_mask", "incorrect"]
+            let sum: f64 = ["mask", "no_mask", "incorrect", "not_a_face"]
                 .iter()
                 .map(|class| face[class].as_f64().unwrap())
                 .sum();
@@ -103,8 +103,8 @@ fn packed_clips_give_the_same_frames_and_results_with_an_object_for_each_clip() 
     let (together, each) = (results(&packed.out), results(&alone.out));
     assert!(together.len() >= 10 && together.keys().eq(each.keys()), "{together:?}");
     for (place, frame) in &together {
-        let other = &each[place];
-        assert_eq!((frame.boxes(), frame.mask), (other.boxes(), other.mask), "{place:?}");
+        // Cells and so probabilities differ from site to site: noise keys do.
+        assert_eq!(frame.boxes(), each[place].boxes(), "{place:?}");
         assert!(packed.out.join(&frame.image).exists());
     }
     // An object and a result for each clip, none for a frame.
