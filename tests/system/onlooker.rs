@@ -189,6 +189,13 @@ fn camera() -> CameraId {
 
 /// Newest status of every device, by topic.
 pub(crate) fn statuses(heard: &[Message]) -> BTreeMap<String, DeviceStatus> {
-    let of_device = heard.iter().filter(|message| message.topic.ends_with("/status"));
-    of_device.map(|m| (m.topic.clone(), serde_json::from_slice(&m.payload).unwrap())).collect()
+    all_statuses(heard.iter()).collect()
+}
+
+/// Every status among these messages, in the order in which they came.
+pub(crate) fn all_statuses<'a>(
+    heard: impl Iterator<Item = &'a Message>,
+) -> impl Iterator<Item = (String, DeviceStatus)> {
+    let statuses = heard.filter(|message| message.topic.ends_with("/status"));
+    statuses.map(|m| (m.topic.clone(), serde_json::from_slice(&m.payload).unwrap()))
 }

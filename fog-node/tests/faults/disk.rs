@@ -1,7 +1,5 @@
 //! Disks: a fog node needs none for pictures, and a bridge without room is asked before any work is done.
 
-use std::path::Path;
-
 use fog_node::{node::count, parent::Worker};
 use proto::wire::RefuseReason;
 
@@ -37,7 +35,8 @@ async fn a_worker_in_the_middle_of_a_frame_has_no_file_open_and_leaves_none() {
     };
     let files: Vec<String> = open(pid).into_iter().filter(|to| !harmless(to)).collect();
     // Plugins and their libraries may just be loaded: `libx264.so.164` and the like.
-    let is_library = |to: &String| to.contains(".so.") || to.ends_with(".so") || to.ends_with(".bin");
+    let is_library =
+        |to: &String| to.contains(".so.") || to.ends_with(".so") || to.ends_with(".bin");
     assert!(files.iter().all(is_library), "{files:?}");
     killer.kill();
     assert!(processing.join().unwrap().is_err());
