@@ -54,21 +54,9 @@ CREATE TABLE frames (
 CREATE INDEX frames_by_time ON frames (captured_us, object_key);
 CREATE INDEX frames_by_camera ON frames (camera, captured_us, object_key);
 CREATE INDEX frames_by_session ON frames (session, captured_us, object_key);
--- Nearly all frames are done: an index of the others stays small, and leaves the planner no way to walk all of those.
-CREATE INDEX frames_unfinished ON frames (state, camera, awaited_us) WHERE done_us IS NULL;
+CREATE INDEX frames_by_state ON frames (state, camera, awaited_us);
 
--- Sums by camera, and by camera and hour, kept up to date by the transaction that adds a clip or a result.
-CREATE TABLE cameras (
-    camera TEXT NOT NULL PRIMARY KEY,
-    delivered BIGINT NOT NULL,
-    withheld BIGINT NOT NULL,
-    undecodable BIGINT NOT NULL,
-    frames BIGINT NOT NULL,
-    mask BIGINT NOT NULL,
-    no_mask BIGINT NOT NULL,
-    incorrect BIGINT NOT NULL,
-    uncertain BIGINT NOT NULL
-);
+-- Sums by camera and hour, kept up to date by the same transaction that adds a clip or a result.
 CREATE TABLE hours (
     camera TEXT NOT NULL,
     hour_us BIGINT NOT NULL,
@@ -82,7 +70,6 @@ CREATE TABLE hours (
     uncertain BIGINT NOT NULL,
     PRIMARY KEY (camera, hour_us)
 );
-CREATE INDEX hours_by_time ON hours (hour_us);
 
 CREATE TABLE users (
     name TEXT NOT NULL PRIMARY KEY,

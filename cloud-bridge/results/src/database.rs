@@ -2,6 +2,7 @@
 
 use std::{os::unix::fs::OpenOptionsExt, path::Path, sync::Arc, time::Duration};
 
+use base::{Shutdown, Tries};
 use proto::UtcTime;
 use sqlx::{
     Any, AnyConnection, AnyPool, ConnectOptions, Connection, Executor, SqlSafeStr, Transaction,
@@ -16,12 +17,16 @@ use crate::{ResultsError, place::Place};
 const CONNECTIONS_MAX: u32 = 4;
 /// How long a statement waits for a connection or a lock before it is an error that is tried again.
 const WAIT_MAX: Duration = Duration::from_secs(10);
+/// Times to open a file that others open too: waits of 0.1 to 1.6 s, some 3 s in all.
+const OPEN_TRIES_MAX: u32 = 6;
 /// Password hashes at once: each takes a core and 19 MiB for some 30 ms.
 const HASHES_MAX: usize = 2;
 
-/// Every migration, oldest first.
-const MIGRATIONS: &[(i64, &str, &str)] =
-    &[(1, "first", include_str!("../migrations/0001_first.sql"))];
+/// Every migration, oldest first. One that has landed is never changed: databases remember what they were made with.
+const MIGRATIONS: &[(i64, &str, &str)] = &[
+    (1, "first", include_str!("../migrations/0001_first.sql")),
+    (2, "sums", include_str!("../migrations/0002_sums.sql")),
+];
 
 /// A handle on the database. Clones share its connections.
 #[derive(Clone)]
@@ -53,13 +58,7 @@ impl Results {
         if let Place::Sqlite(file) = &place {
             make(file).map_err(|source| ResultsError::File { path: file.clone(), source })?;
         }
-        // The first connection is made by itself: the pool would hide why it cannot be.
-        let mut first = options.connect().await.map_err(told)?;
-        if let Place::Sqlite(_) = &place {
-            set_up(&mut first).await.map_err(told)?;
-        }
-        migrate(&mut first, &place, &shown).await?;
-        first.close().await.map_err(told)?;
+        prepare(&options, &place, &shown).await?;
         let mut pool =
             AnyPoolOptions::new().max_connections(CONNECTIONS_MAX).acquire_timeout(WAIT_MAX);
         if let Place::Sqlite(_) = &place {
@@ -99,6 +98,39 @@ impl Results {
         };
         begun.map_err(self.told(action))
     }
+}
+
+/// Makes the database ready for a pool. A file that another process opens at this moment is busy whatever its busy
+/// timeout says (going over to WAL and back does not wait), so that is tried again.
+async fn prepare(
+    options: &AnyConnectOptions,
+    place: &Place,
+    shown: &str,
+) -> Result<(), ResultsError> {
+    let (never, mut tries) = (Shutdown::default(), Tries::default());
+    let tries_max = if let Place::Sqlite(_) = place { OPEN_TRIES_MAX } else { 1 };
+    for _ in 1..tries_max {
+        match first_connection(options, place, shown).await {
+            Ok(()) => return Ok(()),
+            Err(error) => tries.again(&never, "open the results database", error).await?,
+        }
+    }
+    first_connection(options, place, shown).await
+}
+
+/// The first connection is made by itself: the pool would hide why it cannot be.
+async fn first_connection(
+    options: &AnyConnectOptions,
+    place: &Place,
+    shown: &str,
+) -> Result<(), ResultsError> {
+    let told = |error| ResultsError::told("open", shown, error);
+    let mut first = options.connect().await.map_err(told)?;
+    if let Place::Sqlite(_) = place {
+        set_up(&mut first).await.map_err(told)?;
+    }
+    migrate(&mut first, place, shown).await?;
+    first.close().await.map_err(told)
 }
 
 /// Brings the schema up to date. Whoever comes second waits and finds it done.
@@ -233,5 +265,40 @@ mod tests {
             assert!(results.cameras().await.unwrap().is_empty());
             results.close().await;
         }
+    }
+
+    #[test]
+    fn a_migration_that_has_landed_stays_as_it_is() {
+        // BLAKE3 of the files as they landed; a new migration gets its line when it lands.
+        let landed = ["0db1a22508fb35bd259006c45bb28f1b3c8f4dbeef7334742a5183f43702d2bf"];
+        for ((version, _, sql), digest) in MIGRATIONS.iter().zip(landed) {
+            let is = proto::Digest::of(sql.as_bytes()).to_string();
+            assert!(is.ends_with(digest), "migration {version} is {is}: add a new one instead");
+        }
+    }
+
+    #[tokio::test]
+    async fn sums_by_camera_are_made_from_the_hours_of_the_first_version() {
+        sqlx::any::install_default_drivers();
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("results.db");
+        make(&file).unwrap();
+        let url = format!("sqlite:{}", file.display());
+        let mut first = AnyConnection::connect(&url).await.unwrap();
+        migrator(&MIGRATIONS[..1]).run_direct(None, &mut first, false).await.unwrap();
+        let hours = "INSERT INTO hours (camera, hour_us, delivered, withheld, undecodable, frames, \
+                     mask, no_mask, incorrect, uncertain) \
+                     VALUES ('door', 0, 5, 1, 0, 4, 3, 2, 1, 0), ('door', 3600000000, 2, 0, 1, 2, 1, 0, 0, 7)";
+        first.execute(hours).await.unwrap();
+        first.close().await.unwrap();
+
+        let results = Results::open(&url).await.unwrap();
+        let cameras = results.cameras().await.unwrap();
+        let door = cameras.first().unwrap();
+        assert_eq!((cameras.len(), door.delivered, door.withheld, door.undecodable), (1, 7, 1, 1));
+        let counts = door.counts;
+        assert_eq!((counts.frames, counts.mask, counts.no_mask), (6, 4, 2));
+        assert_eq!((counts.incorrect, counts.uncertain), (1, 7));
+        results.close().await;
     }
 }

@@ -1,16 +1,14 @@
 //! What the real bridge says on the bus, through a real Mosquitto: its status, the notice of a result, and what the broker
 //! says for it when it is killed.
 
-use std::{
-    net::TcpListener,
-    path::Path,
-    process::{Child, Command, Stdio},
-    time::Duration,
-};
+use std::time::Duration;
 
 use base::Shutdown;
 use cloud_bridge::bridge::count;
-use link::mqtt::{Bus, Message, MqttConfig};
+use link::{
+    mqtt::{Bus, Message, MqttConfig},
+    testing::TestBroker,
+};
 use proto::{
     Role,
     control::{DeviceStatus, Presence, ResultNotice},
@@ -19,39 +17,6 @@ use proto::{
 use tokio::sync::mpsc::Receiver;
 
 use crate::world::{process::Around, put_results, result_of};
-
-/// A broker of our own, killed with the value.
-struct Mosquitto(Child);
-
-impl Drop for Mosquitto {
-    fn drop(&mut self) {
-        drop(self.0.kill());
-        drop(self.0.wait());
-    }
-}
-
-/// `None` when Mosquitto is not installed.
-fn mosquitto(folder: &Path, certificates: &Path, port: u16) -> Option<Mosquitto> {
-    let file = folder.join("mosquitto.conf");
-    let certificates = certificates.display();
-    let config = format!(
-        "listener {port} 127.0.0.1\ncafile {certificates}/roots.pem\n\
-         certfile {certificates}/chain.pem\nkeyfile {certificates}/key.pem\n\
-         require_certificate true\nuse_identity_as_username true\ntls_version tlsv1.3\n\
-         user root\npersistence false\n"
-    );
-    std::fs::write(&file, config).unwrap();
-    let found = ["mosquitto", "/usr/sbin/mosquitto"].into_iter().find_map(|program| {
-        let mut command = Command::new(program);
-        command.arg("-c").arg(&file).stdout(Stdio::null()).stderr(Stdio::null()).spawn().ok()
-    });
-    if found.is_none() {
-        eprintln!(
-            "SKIPPED: mosquitto is not installed, the bridge's words on the bus were not read"
-        );
-    }
-    found.map(Mosquitto)
-}
 
 async fn next(inbox: &mut Receiver<Message>) -> Message {
     tokio::time::timeout(Duration::from_secs(60), inbox.recv()).await.expect("in time").unwrap()
@@ -72,11 +37,11 @@ async fn status(
 
 #[tokio::test]
 async fn the_bus_hears_status_results_and_the_end_whether_it_was_orderly_or_not() {
-    let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let port = TestBroker::free_port();
     let broker = format!("broker = {{ host = 'localhost', port = {port} }}");
     let around = Around::new(&broker, "overdue = '1h'").await;
     let site = &around.site;
-    let Some(_broker) = mosquitto(site.folder.path(), &site.pki.broker(), port) else { return };
+    let Some(_broker) = TestBroker::start_at(&site.pki, port) else { return };
     let listener = MqttConfig {
         host: "localhost".into(),
         port,

@@ -128,11 +128,23 @@ pub struct TestBroker {
 }
 
 impl TestBroker {
-    /// Starts it; clients may come before it listens. `None`, and a line that says so, when Mosquitto is not installed.
+    /// Starts it on a free port; clients may come before it listens. `None`, and a line that says so, when Mosquitto is
+    /// not installed.
     #[must_use]
     pub fn start(site: &TestSite) -> Option<Self> {
+        Self::start_at(site, Self::free_port())
+    }
+
+    /// A port for [`Self::start_at`], where others must know it before the broker is there.
+    #[must_use]
+    pub fn free_port() -> u16 {
+        must(must(TcpListener::bind("127.0.0.1:0")).local_addr()).port()
+    }
+
+    /// The same on this port, as after a restart; it has forgotten everything.
+    #[must_use]
+    pub fn start_at(site: &TestSite, port: u16) -> Option<Self> {
         let folder = site.broker();
-        let port = must(must(TcpListener::bind("127.0.0.1:0")).local_addr()).port();
         let shown = folder.display();
         let config = format!(
             "listener {port} 127.0.0.1\ncafile {shown}/roots.pem\ncertfile {shown}/chain.pem\n\

@@ -13,7 +13,7 @@ use base::Shutdown;
 use hyper::StatusCode;
 use link::{
     mqtt::{Bus, Message, MqttConfig},
-    testing::TestSite,
+    testing::{TestBroker, TestSite},
 };
 use proto::{
     Role,
@@ -132,27 +132,6 @@ async fn it_says_when_it_serves_lets_its_operator_in_and_stops_with_its_parent()
     assert!(process.0.wait().unwrap().success());
 }
 
-/// `None` when Mosquitto is not installed.
-fn mosquitto(folder: &Path, certificates: &Path, port: u16) -> Option<Process> {
-    let file = folder.join("mosquitto.conf");
-    let certificates = certificates.display();
-    let config = format!(
-        "listener {port} 127.0.0.1\ncafile {certificates}/roots.pem\n\
-         certfile {certificates}/chain.pem\nkeyfile {certificates}/key.pem\n\
-         require_certificate true\nuse_identity_as_username true\ntls_version tlsv1.3\n\
-         user root\npersistence false\n"
-    );
-    fs::write(&file, config).unwrap();
-    let found = ["mosquitto", "/usr/sbin/mosquitto"].into_iter().find_map(|program| {
-        let mut command = Command::new(program);
-        command.arg("-c").arg(&file).stdout(Stdio::null()).stderr(Stdio::null()).spawn().ok()
-    });
-    if found.is_none() {
-        println!("skipped: mosquitto is not installed, the console was not tried with a broker");
-    }
-    found.map(Process)
-}
-
 /// The next status of a process with this presence.
 async fn presence(inbox: &mut mpsc::Receiver<Message>, presence: Presence) -> DeviceStatus {
     let waited = tokio::time::timeout(Duration::from_secs(30), async {
@@ -171,8 +150,8 @@ async fn presence(inbox: &mut mpsc::Receiver<Message>, presence: Presence) -> De
 async fn it_hears_gateways_through_a_real_broker_and_its_broker_speaks_for_it_when_it_is_killed() {
     let folder = configured();
     let site = TestSite::new(folder.path(), "town");
-    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-    let Some(_broker) = mosquitto(folder.path(), &site.broker(), port) else { return };
+    let Some(broker) = TestBroker::start(&site) else { return };
+    let port = broker.port();
     let pki = site.enrol(Role::Console, "console");
     let broker = format!("broker = {{ host = 'localhost', port = {port} }}\n[store]");
     let config = CONFIG.replace("'pki'", &format!("'{}'", pki.display()));

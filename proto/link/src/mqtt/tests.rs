@@ -1,18 +1,16 @@
 //! Tests of the bus: in memory, broken, and through a real Mosquitto with mutual TLS.
 
-use std::{
-    net::TcpListener,
-    path::Path,
-    process::{Child, Command, Stdio},
-    time::Duration,
-};
+use std::time::Duration;
 
 use base::Shutdown;
 use proto::Role;
 use tokio::sync::mpsc::Receiver;
 
 use super::*;
-use crate::{Credentials, testing::TestSite};
+use crate::{
+    Credentials,
+    testing::{TestBroker, TestSite},
+};
 
 async fn next(inbox: &mut Receiver<Message>) -> Message {
     tokio::time::timeout(Duration::from_secs(20), inbox.recv()).await.expect("a message").unwrap()
@@ -59,41 +57,6 @@ fn a_broken_bus_refuses_with_a_transient_fault() {
     assert!(Broken::bus().subscribe("a").is_ok());
 }
 
-/// A broker of our own, killed with the value.
-struct Mosquitto(Child);
-
-impl Drop for Mosquitto {
-    fn drop(&mut self) {
-        drop(self.0.kill());
-        drop(self.0.wait());
-    }
-}
-
-/// `None` when Mosquitto is not installed.
-fn mosquitto(folder: &Path, certificates: &Path, port: u16) -> Option<Mosquitto> {
-    let file = folder.join("mosquitto.conf");
-    let certificates = certificates.display();
-    let config = format!(
-        "listener {port} 127.0.0.1\ncafile {certificates}/roots.pem\n\
-         certfile {certificates}/chain.pem\nkeyfile {certificates}/key.pem\n\
-         require_certificate true\nuse_identity_as_username true\ntls_version tlsv1.3\n\
-         user root\npersistence false\n"
-    );
-    std::fs::write(&file, config).unwrap();
-    let found = ["mosquitto", "/usr/sbin/mosquitto"].into_iter().find_map(|program| {
-        let mut command = Command::new(program);
-        command.arg("-c").arg(&file).stdout(Stdio::null()).stderr(Stdio::null()).spawn().ok()
-    });
-    if found.is_none() {
-        eprintln!("SKIPPED: mosquitto is not installed, the bus was not tried with a real broker");
-    }
-    found.map(Mosquitto)
-}
-
-fn free_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
-}
-
 fn config(site: &TestSite, role: Role, name: &str, port: u16) -> MqttConfig {
     let identity = site.identity(role, name);
     let topic = proto::topic::status(&identity);
@@ -110,14 +73,14 @@ fn config(site: &TestSite, role: Role, name: &str, port: u16) -> MqttConfig {
 async fn two_processes_talk_through_mosquitto_and_survive_its_restart() {
     let folder = tempfile::tempdir().unwrap();
     let site = TestSite::new(folder.path(), "town");
-    let (port, certificates) = (free_port(), site.broker());
+    let port = TestBroker::free_port();
     let (edge_stop, console_stop) = (Shutdown::default(), Shutdown::default());
     // The edge is there before its broker.
     let edge = Bus::connect(config(&site, Role::Edge, "gw-1", port), &edge_stop).unwrap();
     let status = proto::topic::status(&site.identity(Role::Edge, "gw-1"));
     edge.publish_retained(&status, &"online").unwrap();
     let mut commands = edge.subscribe("celosia/v1/town/edge-gw-1/command").unwrap();
-    let Some(broker) = mosquitto(folder.path(), &certificates, port) else { return };
+    let Some(broker) = TestBroker::start_at(&site, port) else { return };
     let console = Bus::connect(config(&site, Role::Console, "c", port), &console_stop).unwrap();
     let mut statuses = console.subscribe("celosia/v1/town/+/status").unwrap();
     assert_eq!(next(&mut statuses).await.payload, b"\"online\"");
@@ -127,7 +90,7 @@ async fn two_processes_talk_through_mosquitto_and_survive_its_restart() {
 
     // A broker that has forgotten everything.
     drop(broker);
-    let Some(_broker) = mosquitto(folder.path(), &certificates, port) else { return };
+    let Some(_broker) = TestBroker::start_at(&site, port) else { return };
     assert_eq!(next(&mut statuses).await.payload, b"\"online\"", "was not said again");
     console.publish("celosia/v1/town/edge-gw-1/command", &"stop").unwrap();
     assert_eq!(next(&mut commands).await.payload, b"\"stop\"");
@@ -156,13 +119,13 @@ async fn two_processes_talk_through_mosquitto_and_survive_its_restart() {
 async fn a_certificate_of_another_site_gets_nothing_from_mosquitto() {
     let folder = tempfile::tempdir().unwrap();
     let (site, other) = (TestSite::new(folder.path(), "town"), TestSite::new(folder.path(), "sea"));
-    let (port, certificates) = (free_port(), site.broker());
-    let Some(_broker) = mosquitto(folder.path(), &certificates, port) else { return };
+    let Some(broker) = TestBroker::start(&site) else { return };
+    let port = broker.port();
     let stop = Shutdown::default();
     let good = Bus::connect(config(&site, Role::Edge, "gw-1", port), &stop).unwrap();
     // It trusts our broker, so that only the broker can refuse.
     let folder = other.enrol(Role::Edge, "gw-1");
-    std::fs::copy(certificates.join("roots.pem"), folder.join("roots.pem")).unwrap();
+    std::fs::copy(site.broker().join("roots.pem"), folder.join("roots.pem")).unwrap();
     let credentials = Credentials::load(&folder).unwrap();
     let bad = MqttConfig { credentials, ..config(&other, Role::Edge, "gw-2", port) };
     let bad = Bus::connect(bad, &stop).unwrap();
