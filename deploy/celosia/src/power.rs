@@ -17,7 +17,8 @@ mod report;
 
 use std::path::PathBuf;
 
-use base::Shutdown;
+use base::{Clock, Shutdown, SystemClock};
+use proto::UtcTime;
 use serde::Serialize;
 
 use self::{bench::Bench, cost::Month};
@@ -104,6 +105,10 @@ pub enum PowerError {
 /// Everything that was measured and what follows from it.
 #[derive(Debug, Serialize)]
 pub struct Power {
+    /// When.
+    pub measured_at: UtcTime,
+    /// Architecture and processors of the machine.
+    pub machine: String,
     /// How the processor was held back.
     pub quota: &'static str,
     /// By memory.
@@ -166,5 +171,10 @@ fn count(rows: Vec<Row>, prices: Prices) -> Power {
     let choice = cheapest.or(quickest).map(|(row, _)| row);
     let months = choice.map(|row| prices.months(row)).unwrap_or_default();
     let choice_mb = choice.map_or(0, |row| row.memory_mb);
-    Power { quota: quota::HOW, rows, frame_dollars, choice_mb, months, prices }
+    let now = SystemClock::default().utc_micros();
+    let measured_at = UtcTime::from_micros(now).unwrap_or(UtcTime::EPOCH);
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    let machine = format!("{} with {cores} processors", std::env::consts::ARCH);
+    let quota = quota::HOW;
+    Power { measured_at, machine, quota, rows, frame_dollars, choice_mb, months, prices }
 }

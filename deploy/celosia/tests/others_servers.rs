@@ -79,6 +79,33 @@ async fn the_function_answers_under_aws_own_emulator() {
     assert!(body.contains("errorType") && body.contains("Event"), "{body}");
 }
 
+/// `celosia function-power` on the real function: what it is called with, and figures that hang together.
+#[test]
+fn function_power_measures_the_real_function_under_a_share_of_the_processor() {
+    let Some(emulator) = support::asset("aws-lambda-rie", " --group test") else { return };
+    if !rustix::process::geteuid().is_root() {
+        println!("SKIPPED: only root may hold a processor back, function-power was not tried");
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let mut command = Command::new(env!("CARGO_BIN_EXE_celosia"));
+    command.args(["function-power", "--json", "--memory", "442,1769", "--starts", "1"]);
+    command.args(["--frames", "8", "--emulator"]).arg(emulator);
+    command.arg("--task").arg(task(folder.path())).arg("--out").arg(folder.path());
+    let output = command.current_dir(support::project()).output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{said}");
+    let power: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    let row = |index: usize, name: &str| power["rows"][index][name].as_f64().unwrap();
+    let session = [row(0, "session_ms"), row(1, "session_ms")];
+    assert!(session[0] > 2.0 * session[1], "a quarter of a processor takes longer: {session:?}");
+    assert!(row(1, "warm_ms") > 0.0 && row(1, "memory_mib") < 128.0, "{power}");
+    let cost = |index: usize| power["months"][index]["video"].as_f64().unwrap();
+    assert!(cost(0) > cost(1), "packs of clips cost less: {power}");
+    let table = std::fs::read_to_string(folder.path().join("power.md")).unwrap();
+    assert!(table.contains("442") && folder.path().join("power.svg").exists(), "{table}");
+}
+
 /// What the zip holds, with its ONNX Runtime where that was fetched.
 fn task(folder: &Path) -> PathBuf {
     let task = folder.join("task");

@@ -27,6 +27,7 @@ use s3s::service::{S3Service, S3ServiceBuilder};
 use tokio::net::TcpListener;
 
 pub use self::config::Config;
+pub(crate) use self::notice::{Created, event};
 use self::{
     folder::{Folder, FolderError},
     notice::Notices,
@@ -71,6 +72,24 @@ pub enum StartError {
 /// # Errors
 /// When it cannot start.
 pub async fn run(config: Config, shutdown: Shutdown) -> Result<(), StartError> {
+    let announce = |address: SocketAddr| {
+        let ready = serde_json::json!({ "address": address.to_string() });
+        if let Err(error) = base::telemetry::announce_ready(&ready) {
+            tracing::debug!(%error, "nobody reads the ready line");
+        }
+    };
+    serve(config, shutdown, announce).await
+}
+
+/// The same for a process that has a standard output of its own; `ready` is called once it serves.
+///
+/// # Errors
+/// When it cannot start.
+pub(crate) async fn serve(
+    config: Config,
+    shutdown: Shutdown,
+    ready: impl FnOnce(SocketAddr),
+) -> Result<(), StartError> {
     let counters = Arc::new(Counters::default());
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::default());
     let folder = Folder::open(&config.folder, &config.buckets)?;
@@ -101,10 +120,7 @@ pub async fn run(config: Config, shutdown: Shutdown) -> Result<(), StartError> {
             tracing::error!(%error, "serving ended");
         }
     });
-    let ready = serde_json::json!({ "address": address.to_string() });
-    if let Err(error) = base::telemetry::announce_ready(&ready) {
-        tracing::debug!(%error, "nobody reads the ready line");
-    }
+    ready(address);
     if !shutdown.drain(GRACE).await {
         tracing::warn!("some requests were not answered in time; they count as not written");
     }

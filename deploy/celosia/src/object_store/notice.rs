@@ -30,19 +30,19 @@ const ANSWER_BYTES_MAX: usize = 64 * 1024;
 
 /// A new object.
 #[derive(Debug, Clone)]
-pub(super) struct Created<'a> {
+pub(crate) struct Created<'a> {
     /// Its bucket.
-    pub(super) bucket: &'a str,
+    pub(crate) bucket: &'a str,
     /// Its key.
-    pub(super) key: &'a str,
+    pub(crate) key: &'a str,
     /// Its length.
-    pub(super) bytes: usize,
+    pub(crate) bytes: usize,
     /// MD5 of its bytes, hexadecimal.
-    pub(super) e_tag: &'a str,
+    pub(crate) e_tag: &'a str,
     /// Whose key wrote it.
-    pub(super) principal: &'a str,
+    pub(crate) principal: &'a str,
     /// The region that the writer signed for.
-    pub(super) region: &'a str,
+    pub(crate) region: &'a str,
 }
 
 /// Where events go, and which objects make one.
@@ -100,7 +100,7 @@ impl Notices {
 }
 
 /// The event as Amazon S3 words it, version 2.1 of its structure.
-fn event(created: &Created<'_>, utc_micros: i64) -> serde_json::Value {
+pub(crate) fn event(created: &Created<'_>, utc_micros: i64) -> serde_json::Value {
     let Created { bucket, key, bytes, e_tag, principal, region } = created;
     let at = OffsetDateTime::from_unix_timestamp_nanos(i128::from(utc_micros) * 1000);
     let at = at.unwrap_or(OffsetDateTime::UNIX_EPOCH);

@@ -25,7 +25,7 @@ use super::{
     quota::Quota,
 };
 use crate::{
-    object_store,
+    object_store::{self, Created, event},
     site::{Ports, loopback},
 };
 
@@ -182,7 +182,7 @@ impl<'a> Bench<'a> {
         let config = object_store::Config::load(&path)?;
         let stop = shutdown.clone();
         shutdown.spawn(async move {
-            if let Err(error) = object_store::run(config, stop).await {
+            if let Err(error) = object_store::serve(config, stop, |_| ()).await {
                 tracing::error!(%error, "the store of the bench ended");
             }
         });
@@ -323,11 +323,18 @@ impl<'a> Bench<'a> {
     }
 
     async fn invoke(&self, memory_mb: u32, key: &str) -> Result<Seen, BenchError> {
-        let record = json!({ "eventVersion": "2.1", "eventSource": "aws:s3", "awsRegion": REGION,
-            "eventTime": "2026-11-24T12:00:00.000Z", "eventName": "ObjectCreated:Put",
-            "s3": { "bucket": { "name": FRAMES }, "object": { "key": key } } });
+        // The function reads neither length nor digest from the event.
+        let created = Created {
+            bucket: FRAMES,
+            key,
+            bytes: 0,
+            e_tag: "",
+            principal: "bench",
+            region: REGION,
+        };
+        let event = event(&created, self.clock.utc_micros());
         let before = self.clock.now();
-        let answer = self.post(&json!({ "Records": [record] })).await;
+        let answer = self.post(&event).await;
         let outside_ms = self.since_ms(before);
         let failed = |why: String| BenchError::Function { memory_mb, why };
         let answer = answer.map_err(failed)?;

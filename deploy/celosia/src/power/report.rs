@@ -26,10 +26,10 @@ pub(super) fn write(folder: &Path, power: &Power) -> Result<(), PowerError> {
 pub(super) fn text(power: &Power) -> String {
     let prices = &power.prices;
     let mut text = format!(
-        "# What the function takes and costs\n\n`celosia function-power`; the program of the zip under AWS's runtime \
+        "# What the function takes and costs\n\n`celosia function-power`, {}, {}; the program of the zip under AWS's runtime \
          interface emulator. The processor is held back by {}; the emulator shares the quota, so that starts are upper \
          bounds. Medians. Frames of five faces. Goals: init {INIT_GOAL_MS} ms, warm frame {WARM_GOAL_MS} ms.\n\n{HEAD}",
-        power.quota
+        power.measured_at, power.machine, power.quota
     );
     for (row, dollars) in power.rows.iter().zip(&power.frame_dollars) {
         let chosen = if row.memory_mb == power.choice_mb { "**" } else { "" };
