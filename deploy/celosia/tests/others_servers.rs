@@ -84,7 +84,7 @@ async fn the_function_answers_under_aws_own_emulator() {
 fn function_power_measures_the_real_function_under_a_share_of_the_processor() {
     let Some(emulator) = support::asset("aws-lambda-rie", " --group test") else { return };
     if !rustix::process::geteuid().is_root() {
-        println!("SKIPPED: only root may hold a processor back, function-power was not tried");
+        support::say("SKIPPED: only root may hold a processor back, function-power was not tried");
         return;
     }
     let folder = tempfile::tempdir().unwrap();
