@@ -70,7 +70,18 @@ pub struct FaceResult {
     pub label: FaceLabel,
 }
 
-/// Everything that is said of one frame. No timings: a replay gives the same bytes.
+/// How long a result took. No part of what is compared: a replay differs in this and in nothing else.
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Timings {
+    /// Reading and verifying the seal, in microseconds; of a pack, the seals of all its frames together.
+    pub read_us: u64,
+    /// Running the network on the frame's faces, in microseconds.
+    pub classify_us: u64,
+}
+
+/// Everything that is said of one frame. But for [`Timings`], which stand last, a replay gives the same bytes.
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -107,6 +118,9 @@ pub struct FrameResult {
     /// `no_mask` over all counted faces that are not uncertain; absent when there is none.
     #[cfg_attr(feature = "schema", schemars(range(min = 0, max = 1)))]
     pub share_without_mask: Option<f64>,
+    /// How long it took, last and no part of what is compared; absent in results of functions that did not tell yet.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub timings: Option<Timings>,
 }
 
 /// Everything that is said of the frames of one pack: one object instead of one for each.
@@ -122,6 +136,15 @@ pub struct ClipResult {
     pub model: ModelRef,
     /// The result of each frame, in the pack's order.
     pub frames: Vec<FrameResult>,
+}
+
+impl ClipResult {
+    /// What is compared, as [`FrameResult::compared`].
+    #[must_use]
+    pub fn compared(&self) -> Self {
+        let frames = self.frames.iter().map(FrameResult::compared).collect();
+        Self { frames, ..self.clone() }
+    }
 }
 
 /// Why an object has no result, and never will by itself. Written once: the first reason stays.
@@ -155,6 +178,12 @@ pub fn schema() -> schemars::Schema {
 }
 
 impl FrameResult {
+    /// What is compared: the result without its timings. The same bytes in every replay.
+    #[must_use]
+    pub fn compared(&self) -> Self {
+        Self { timings: None, ..self.clone() }
+    }
+
     /// Counts of mask, no mask, incorrect, uncertain among the counted faces, and the share without mask. What is no
     /// face is in none of them.
     #[must_use]

@@ -14,7 +14,7 @@ use proto::{
 /// Probabilities are rounded to this many parts: what two processors compute differs in the last bits.
 const PARTS: f32 = 10_000.0;
 
-/// Classifies all faces of a frame in one run of the network.
+/// Classifies all faces of a frame in one run of the network. How long it took is for the caller to add.
 ///
 /// # Errors
 /// When the network fails. Cells of a grid that the model does not read are no error: such a face is `uncertain`.
@@ -50,6 +50,7 @@ pub fn classify(
         incorrect,
         uncertain,
         share_without_mask,
+        timings: None,
     })
 }
 

@@ -21,7 +21,7 @@ use models::MaskClassifier;
 use proto::{
     envelope::SealedHead,
     key,
-    result::{ClipResult, DeadLetter, FrameResult, Placement, RESULT_SCHEMA},
+    result::{ClipResult, DeadLetter, FrameResult, Placement, RESULT_SCHEMA, Timings},
 };
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -124,6 +124,10 @@ struct Done {
     read_us: u128,
     classify_us: u128,
     write_us: u128,
+}
+
+fn us(time: Duration) -> u64 {
+    u64::try_from(time.as_micros()).unwrap_or(u64::MAX)
 }
 
 /// The function without its runtime: the same on AWS and beside the bridge.
@@ -240,7 +244,7 @@ impl Handler {
             }
         };
         let read = self.clock.now();
-        let classified = self.classify(key, &heads);
+        let classified = self.classify(key, &heads, read.saturating_sub(start));
         let classify_end = self.clock.now();
         let outcome = match classified {
             Ok(answer) => self.write(&answer).await?,
@@ -270,12 +274,16 @@ impl Handler {
         self.frames.head(key).await.map(|head| vec![head])
     }
 
-    fn classify(&self, key: &str, heads: &[SealedHead]) -> Result<Answer, String> {
+    fn classify(&self, key: &str, heads: &[SealedHead], read: Duration) -> Result<Answer, String> {
         let mut model = self.model.lock().unwrap_or_else(PoisonError::into_inner);
         let mut results = Vec::with_capacity(heads.len());
         for head in heads {
+            let start = self.clock.now();
             let result = classify(head.manifest(), model.as_mut(), self.placement);
-            results.push(result.map_err(|error| error.to_string())?);
+            let mut result = result.map_err(|error| error.to_string())?;
+            let classify = self.clock.now().saturating_sub(start);
+            result.timings = Some(Timings { read_us: us(read), classify_us: us(classify) });
+            results.push(result);
         }
         Answer::of(key, results).ok_or_else(|| "no frame is in it".to_owned())
     }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use proto::{
     control::{CameraState, Presence},
-    result::FaceLabel,
+    result::{FaceLabel, Timings},
     time::ClockSource,
 };
 use results::Event;
@@ -156,6 +156,14 @@ impl Texts {
     #[must_use]
     pub fn noise_of(&self, scale: u8, epoch: u64) -> String {
         format!("scale {scale} grey levels, key epoch {epoch}")
+    }
+
+    /// How long a result took.
+    #[must_use]
+    pub fn times_of(&self, timings: Timings) -> String {
+        let [read, classify] = [timings.read_us, timings.classify_us]
+            .map(|us| Duration::from_micros(us).as_secs_f64());
+        format!("{:.1} ms to read the seal, {:.1} ms to classify", read * 1e3, classify * 1e3)
     }
 
     /// The regions of a frame.

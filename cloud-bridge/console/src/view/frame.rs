@@ -166,6 +166,8 @@ fn groups(t: &'static Texts, row: &FrameRow) -> Vec<Group> {
             fact(t.placement, placement),
             fact(t.result_at, format!("{} UTC", format::exact(*at))),
         ];
+        // Older functions did not tell.
+        classification.extend(result.timings.map(|timings| fact(t.took, t.times_of(timings))));
         if redaction.is_empty() {
             redaction = vec![code(t.policy, result.policy.name.clone(), result.policy.digest)];
         }

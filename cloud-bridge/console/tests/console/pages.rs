@@ -274,6 +274,7 @@ async fn a_frame_explains_how_its_result_came_about() {
         "scale 8 grey levels, key epoch 3".into(),
         "Verified against the site&#39;s seal root".into(),
         "in the function".into(),
+        "2.1 ms to read the seal, 0.4 ms to classify".into(),
         format!("href=\"/frames/{}\" rel=\"prev\"", before.frame),
         format!("href=\"/frames/{}\" rel=\"next\"", after.frame),
     ] {

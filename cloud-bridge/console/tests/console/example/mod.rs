@@ -16,7 +16,7 @@ use proto::{
     ledger::Ledger,
     manifest::{Grid, ModelRef, Rect, Region, example},
     record::{ClipFailure, ClipRecord, Receipt, SlotOutcome, SlotRecord, WithheldReason},
-    result::{FaceLabel, FaceResult, FrameResult, Placement, RESULT_SCHEMA},
+    result::{FaceLabel, FaceResult, FrameResult, Placement, RESULT_SCHEMA, Timings},
     signing::SigningKey,
     time::ClockSource,
     topic,
@@ -268,5 +268,6 @@ pub(crate) fn result(manifest: &Manifest, labels: &[FaceLabel]) -> FrameResult {
         incorrect,
         uncertain,
         share_without_mask,
+        timings: Some(Timings { read_us: 2_100, classify_us: 430 }),
     }
 }
