@@ -97,8 +97,10 @@ fn function_power_measures_the_real_function_under_a_share_of_the_processor() {
     assert!(output.status.success(), "{said}");
     let power: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
     let row = |index: usize, name: &str| power["rows"][index][name].as_f64().unwrap();
-    let session = [row(0, "session_ms"), row(1, "session_ms")];
-    assert!(session[0] > 2.0 * session[1], "a quarter of a processor takes longer: {session:?}");
+    // By what the kernel says, and not by times: this machine may have other work.
+    let held_back = [row(0, "held_back_ms"), row(1, "held_back_ms")];
+    assert!(held_back[0] > 20.0, "a quarter of a processor was not held back: {held_back:?}");
+    assert!(held_back[0] > held_back[1], "nor more than a whole one: {held_back:?}");
     assert!(row(1, "warm_ms") > 0.0 && row(1, "memory_mib") < 128.0, "{power}");
     let cost = |index: usize| power["months"][index]["video"].as_f64().unwrap();
     assert!(cost(0) > cost(1), "packs of clips cost less: {power}");

@@ -110,6 +110,8 @@ pub struct Row {
     pub pack_ms: f64,
     /// The most memory that the process has had, in MiB.
     pub memory_mib: f64,
+    /// For how long the last of the starts was held back, with all frames and packs behind it.
+    pub held_back_ms: f64,
 }
 
 impl Row {
@@ -148,6 +150,14 @@ pub(super) struct Bench<'a> {
 struct Function {
     child: Child,
     quota: Quota,
+    /// What its group had been held back before: a group may be used again.
+    before_ms: f64,
+}
+
+impl Function {
+    fn held_back_ms(&self) -> io::Result<f64> {
+        Ok(self.quota.held_back_ms()? - self.before_ms)
+    }
 }
 
 impl Drop for Function {
@@ -232,6 +242,7 @@ impl<'a> Bench<'a> {
             packs.push(seen.within_ms);
             memory_kib = memory_kib.max(seen.memory_kib);
         }
+        let held_back = function.as_ref().map(|function| function.held_back_ms());
         drop(function);
         within.drain(..NOT_COUNTED.min(within.len()));
         let of = |read: fn(&Init) -> f64| median(starts.iter().map(|(_, init)| read(init)));
@@ -249,6 +260,7 @@ impl<'a> Bench<'a> {
             invocation_ms: median(outside.iter().copied()),
             pack_ms: median(packs.into_iter()),
             memory_mib: memory_kib / 1024.0,
+            held_back_ms: held_back.transpose().map_err(BenchError::Quota)?.unwrap_or(0.0),
         };
         tracing::info!(memory_mb, init_ms = row.init_ms(), warm_ms = row.warm_ms, "measured");
         Ok(row)
@@ -279,7 +291,8 @@ impl<'a> Bench<'a> {
         command.stdin(Stdio::null()).stdout(out).stderr(log);
         std::os::unix::process::CommandExt::process_group(&mut command, 0);
         let child = command.spawn().map_err(|e| file("the emulator", e))?;
-        Ok(Function { child, quota })
+        let before_ms = quota.held_back_ms().map_err(BenchError::Quota)?;
+        Ok(Function { child, quota, before_ms })
     }
 
     fn environment(&self, memory_mb: u32) -> [(&'static str, String); 10] {

@@ -222,6 +222,7 @@ mod tests {
             invocation_ms: 8.0,
             pack_ms: 15.5,
             memory_mib: 60.0,
+            held_back_ms: 0.0,
         }
     }
 

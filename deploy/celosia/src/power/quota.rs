@@ -57,6 +57,21 @@ impl Quota {
         self.folder.join("cgroup.procs")
     }
 
+    /// For how many milliseconds members have waited for the next period so far, the group's life long.
+    ///
+    /// # Errors
+    /// When the kernel does not say.
+    pub(super) fn held_back_ms(&self) -> io::Result<f64> {
+        let text = fs::read_to_string(self.folder.join("cpu.stat"))?;
+        // Version 1 counts in nanoseconds, version 2 in microseconds.
+        let units = [("throttled_time ", 1e6), ("throttled_usec ", 1e3)];
+        let found = units.iter().find_map(|(name, per_ms)| {
+            let line = text.lines().find_map(|line| line.strip_prefix(name))?;
+            Some(line.trim().parse::<f64>().ok()? / per_ms)
+        });
+        found.ok_or_else(|| io::Error::other("cpu.stat tells no throttled time"))
+    }
+
     /// Ends every member; whether none is left.
     pub(super) fn end(&self) -> bool {
         let members = fs::read_to_string(self.members()).unwrap_or_default();
