@@ -1,13 +1,16 @@
 """Measures the trade of utility against identity over many trial policies, and writes the rows of the curve.
 
 Usage: curve.py --voc DIR --voc DIR --people DIR [--people DIR] --work FOLDER --out ROWS.json [--evaluation BINARY]
+       [--points models/training/points.json] [--jobs 2] [--repeats 2]
 Each point is redacted by the product, trained afresh, judged by grouped cross-validation on the same faces, and attacked.
 What is in the work folder is not computed again. `evaluation curve --rows ROWS.json` draws it and applies the rule.
 """
 
 import argparse
+import concurrent.futures
 import json
 import math
+import multiprocessing
 import pathlib
 import subprocess
 
@@ -16,31 +19,11 @@ import numpy as np
 import measure
 from network import read
 
-# Name: grid, noise, quantum; then for colour apart: blocks of brightness, noise and quantum of colour differences.
-POINTS = {
-    "8x8, 0": ("8x8", 0, 8),
-    "8x2, 8 (default)": ("8x2", 8, 8),
-    "8x1, 16 (strict)": ("8x1", 16, 8),
-    "colour 8x4, 2; brightness 8x2, 16": ("8x4", 16, 8, "8x2", 2, 2),
-    "colour 8x2, 2; brightness 8x1, 16": ("8x2", 16, 8, "8x1", 2, 2),
-    "8x2, 16": ("8x2", 16, 8),
-    "8x1, 8": ("8x1", 8, 8),
-    "8x2, 0, classified before filling (solid)": ("8x2", 0, 1),
-    "1x1, 0 (colour floor)": ("1x1", 0, 1),
-}
-REFERENCE = "8x8, 0"
-# Of this one nothing but the answer leaves: an attacker sees grey.
-SOLID = "8x2, 0, classified before filling (solid)"
-SEED, STEPS, FOLDS, DRAWS, REPEATS = 7, 1000, 3, 3, 1
+# Under solid fill the face is classified before it is filled: nothing but the answer leaves.
+SOLID, BEFORE_FILLING = "--policy solid", "--grid 8x2 --noise 0 --quantum 1"
+SEED, STEPS, FOLDS, DRAWS = 7, 1000, 3, 3
 # Pixels that one person may change, and widths of faces, for epsilon as Fan 2018 defines it.
 CHANGED, WIDTHS = 16, (32, 64, 128)
-
-
-def arguments(grid, noise, quantum, luma=None, chroma_noise=0, chroma_quantum=0):
-    given = ["--grid", grid, "--noise", noise, "--quantum", quantum]
-    if luma:
-        given += ["--luma", luma, "--chroma-noise", chroma_noise, "--chroma-quantum", chroma_quantum]
-    return [str(value) for value in given]
 
 
 def cells_of(grid):
@@ -48,11 +31,26 @@ def cells_of(grid):
     return int(rows) * int(columns)
 
 
-def released(grid, noise, quantum, luma=None, chroma_noise=0, chroma_quantum=0):
-    """Planes as (cells, noise, quantum, how many such planes)."""
-    if luma:
-        return [(cells_of(luma), noise, quantum, 1), (cells_of(grid), chroma_noise, chroma_quantum, 2)]
-    return [(cells_of(grid), noise, quantum, 3)]
+def chosen(arguments):
+    """The choice as `evaluation` takes it, with its defaults."""
+    options = argparse.ArgumentParser()
+    options.add_argument("--grid", required=True)
+    options.add_argument("--noise", type=int, default=0)
+    options.add_argument("--quantum", type=int, default=8)
+    options.add_argument("--luma")
+    options.add_argument("--chroma-noise", type=int, default=0)
+    options.add_argument("--chroma-quantum", type=int, default=2)
+    return options.parse_args(arguments.split())
+
+
+def planes_of(arguments):
+    """Planes that leave as (cells, noise, quantum, how many such planes)."""
+    if arguments == SOLID:
+        return []
+    of = chosen(arguments)
+    if of.luma:
+        return [(cells_of(of.luma), of.noise, of.quantum, 1), (cells_of(of.grid), of.chroma_noise, of.chroma_quantum, 2)]
+    return [(cells_of(of.grid), of.noise, of.quantum, 3)]
 
 
 def bits(planes):
@@ -79,35 +77,47 @@ def paired(answers, reference, seed=1, repeats=500):
     return [float(q) for q in np.quantile(gains, (0.025, 0.975))]
 
 
-def utility(options, file, point):
+def file_of(options, arguments):
+    return options.work / arguments.replace("--", "").replace(" ", "-")
+
+
+def utility(options, point):
     """Cross-validated answers of a network for this policy, on the detector's boxes of 32 px and more."""
+    arguments = BEFORE_FILLING if point["arguments"] == SOLID else point["arguments"]
+    file = file_of(options, arguments)
     answers, cells = file.with_name(file.name + ".npz"), file.with_name(file.name + ".ndjson")
     if not answers.exists():
         voc = [part for folder in options.voc for part in ("--voc", folder)]
-        subprocess.run([str(part) for part in (options.evaluation, "cells", *voc, *arguments(*point), "--draws", DRAWS,
-                                               "--found", options.work / "found.json", "--out", cells)], check=True)
-        data = read(cells, tuple(int(side) for side in point[0].split("x")))
+        subprocess.run([str(part) for part in (options.evaluation, "cells", *voc, *arguments.split(), "--draws", DRAWS,
+                                               "--found", options.work / "found.json", "--out", cells)],
+                       check=True, stderr=subprocess.DEVNULL)
+        data = read(cells, tuple(int(side) for side in chosen(arguments).grid.split("x")))
+        cells.unlink()
         score = measure.cross_validate(data, SEED, FOLDS, measure.single(STEPS))
         p = measure.softmax(score, measure.temperature_of(data, score, SEED))
         at = np.flatnonzero((data["view"] == "detected") & (data["kind"] < 3) & (data["side"] >= measure.REPORTED_PX))
         np.savez(answers, p=p[at], kind=data["kind"][at], stem=data["stem"][at])
-        cells.unlink()
+        print(point["name"], "learned", flush=True)
     return dict(np.load(answers))
 
 
-def attacked(options, file, name, point):
-    """What re-identification says of the policy, by set of people."""
-    attacks = {}
-    for folder in options.people:
-        of = pathlib.Path(folder).name
-        report = file.with_name(f"{file.name}.{of}.json")
-        if not report.exists():
-            policy = ["--policy", "solid"] if name == SOLID else arguments(*point)
-            said = subprocess.run([options.evaluation, "reidentify", "--people", folder, *policy, "--repeats", str(REPEATS),
-                                   "--json"], check=True, stdout=subprocess.PIPE)
-            report.write_bytes(said.stdout)
-        attacks[of] = json.loads(report.read_text())
-    return attacks
+def attacked(options, folder, points):
+    """What re-identification says of every point, for one set of people: one run for all that are missing."""
+    name = pathlib.Path(folder).name
+    report = lambda point: file_of(options, point["arguments"]).with_suffix(f".{name}.{options.repeats}.json")
+    missing = [point for point in points if not report(point).exists()]
+    if missing:
+        wanted = options.work / f"{name}.points.json"
+        wanted.write_text(json.dumps(missing))
+        command = [options.evaluation, "reidentify", "--people", folder, "--points", wanted,
+                   "--repeats", options.repeats, "--json"]
+        run = subprocess.Popen([str(part) for part in command], stdout=subprocess.PIPE, text=True)
+        for point, line in zip(missing, run.stdout):
+            report(point).write_text(line)
+            print(point["name"], "attacked on", name, flush=True)
+        if run.wait():
+            raise SystemExit(f"{command} failed")
+    return [json.loads(report(point).read_text()) for point in points]
 
 
 def main() -> None:
@@ -117,22 +127,29 @@ def main() -> None:
     options.add_argument("--people", action="append", required=True)
     options.add_argument("--work", type=pathlib.Path, required=True)
     options.add_argument("--out", type=pathlib.Path, required=True)
+    options.add_argument("--points", type=pathlib.Path, default=pathlib.Path("models/training/points.json"))
+    options.add_argument("--jobs", type=int, default=2, help="networks that learn at once")
+    options.add_argument("--repeats", type=int, default=2)
     options = options.parse_args()
     options.work.mkdir(exist_ok=True)
-    rows, reference = [], None
-    for number, (name, point) in enumerate(POINTS.items()):
-        print(f"{name} ({number + 1} of {len(POINTS)})", flush=True)
-        file = options.work / "-".join(str(part) for part in point)
-        answered, attacks = utility(options, file, point), attacked(options, file, name, point)
-        reference = reference or answered
+    points = json.loads(options.points.read_text())
+    attacks = {pathlib.Path(folder).name: attacked(options, folder, points) for folder in options.people}
+    # The first alone: it finds the faces for all.
+    reference = utility(options, points[0])
+    # Processes of their own, since a network learns on one thread.
+    context = multiprocessing.get_context("spawn")
+    with concurrent.futures.ProcessPoolExecutor(options.jobs, mp_context=context) as pool:
+        answers = list(pool.map(utility, [options] * len(points), points))
+    rows = []
+    for number, (point, answered) in enumerate(zip(points, answers)):
         found = measure.with_intervals(answered["kind"], answered["p"], answered["stem"], SEED)
-        planes = released(*point) if name != SOLID else []
-        rows.append({
-            "name": name, "arguments": "--policy solid" if name == SOLID else " ".join(arguments(*point)),
+        planes = planes_of(point["arguments"])
+        rows.append(point | {
             "bits": bits(planes), "epsilon": {str(width): epsilon(planes, width) for width in WIDTHS},
             "utility": {key: found[key] for key in ("f1_2", "f1_2_all", "f1_2_all_interval", "f1_3", "ece")},
-            "loss_interval": paired(answered, reference), "attacks": attacks})
-        options.out.write_text(json.dumps(rows, indent=1) + "\n")
+            "loss_interval": paired(answered, reference),
+            "attacks": {name: reports[number] for name, reports in attacks.items()}})
+    options.out.write_text(json.dumps(rows, indent=1) + "\n")
 
 
 if __name__ == "__main__":

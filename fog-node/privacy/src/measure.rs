@@ -23,6 +23,7 @@ impl Policy {
             noise_scale,
             quantum: quantum.max(1),
             colour: None,
+            centred: false,
             ..Self::standard()
         }
     }
@@ -31,6 +32,12 @@ impl Policy {
     #[must_use]
     pub fn with_colour(self, luma: (u8, u8), noise_scale: u8, quantum: u8) -> Self {
         Self { name: TRIAL, colour: Some(Colour { luma, noise_scale, quantum }), ..self }
+    }
+
+    /// The same with cells as they differ from the whole face.
+    #[must_use]
+    pub fn centred(self) -> Self {
+        Self { name: TRIAL, centred: true, ..self }
     }
 
     /// The same with another ring around what the auditor finds: hundredths above, beside, below.

@@ -19,6 +19,8 @@ pub struct Policy {
     /// Colour released apart from brightness, which then alone has the noise and the levels above; absent: red, green
     /// and blue have them alike.
     pub(crate) colour: Option<Colour>,
+    /// Cells are released as they differ from the mean of the whole face, which itself is not: that is light and skin.
+    pub(crate) centred: bool,
     /// How far the fill reaches beyond every box of a face.
     pub(crate) ring: Ring,
     /// How far the fill reaches beyond what the auditor found.
@@ -97,6 +99,7 @@ impl Policy {
             noise_scale: 8,
             quantum: 8,
             colour: None,
+            centred: false,
             // The detector's boxes begin above the brow and end above the chin (half A of kaggle853-hires).
             ring: Ring { above: 0, beside: 8, below: 15 },
             audit_ring: Ring { above: 10, beside: 10, below: 10 },

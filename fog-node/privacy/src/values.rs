@@ -15,12 +15,13 @@ pub(crate) fn released(
     policy: &Policy,
     stream: &mut NoiseStream,
 ) -> Vec<u8> {
+    let middle = if policy.centred { means(whole(sums.iter())) } else { [UNKNOWN; 3] };
     match policy.colour {
         None => {
-            let each = sums.iter().flat_map(|cell| means(*cell));
+            let each = sums.iter().flat_map(|cell| about(*cell, middle));
             each.map(|mean| byte(level(mean, policy.quantum, policy.noise_scale, stream))).collect()
         }
-        Some(colour) => apart(sums, (rows, cols), policy, colour, stream),
+        Some(colour) => apart(sums, (rows, cols), middle, policy, colour, stream),
     }
 }
 
@@ -29,6 +30,7 @@ pub(crate) fn released(
 fn apart(
     sums: &Sums,
     (rows, cols): (u8, u8),
+    middle: [i32; 3],
     policy: &Policy,
     colour: Colour,
     stream: &mut NoiseStream,
@@ -44,12 +46,12 @@ fn apart(
         }
     }
     let brightness = blocks.iter().map(|block| {
-        let [r, g, b] = means(*block);
+        let [r, g, b] = about(*block, middle);
         level((77 * r + 150 * g + 29 * b) >> 8, policy.quantum, policy.noise_scale, stream)
     });
     let brightness: Vec<i32> = brightness.collect();
     let cells = sums.iter().enumerate().flat_map(|(cell, sums)| {
-        let [r, g, b] = means(*sums);
+        let [r, g, b] = about(*sums, middle);
         let blue = 128 + ((128 * b - 43 * r - 85 * g) >> 8);
         let red = 128 + ((128 * r - 107 * g - 21 * b) >> 8);
         let y = brightness.get(block(cell)).copied().unwrap_or(UNKNOWN);
@@ -59,6 +61,23 @@ fn apart(
             .map(byte)
     });
     cells.collect()
+}
+
+/// All pixels together.
+fn whole<'a>(cells: impl Iterator<Item = &'a ([u64; 3], u64)>) -> ([u64; 3], u64) {
+    cells.fold(([0; 3], 0), |([r, g, b], n), ([red, green, blue], pixels)| {
+        ([r + red, g + green, b + blue], n + pixels)
+    })
+}
+
+/// Means of some pixels as they differ from the middle, around middle grey.
+fn about((sum, n): ([u64; 3], u64), middle: [i32; 3]) -> [i32; 3] {
+    let mut values = means((sum, n));
+    if n > 0 {
+        let pairs = values.iter_mut().zip(middle);
+        pairs.for_each(|(value, middle)| *value = (*value - middle + UNKNOWN).clamp(0, 255));
+    }
+    values
 }
 
 fn means((sum, n): ([u64; 3], u64)) -> [i32; 3] {
@@ -127,5 +146,21 @@ mod tests {
     fn a_cell_without_pixels_is_grey() {
         let cells = released(&[([0; 3], 0); 8], (4, 2), &quiet((4, 2)), &mut stream());
         assert!(cells.iter().all(|value| value.abs_diff(128) <= 2), "{cells:?}");
+    }
+
+    #[test]
+    fn centred_cells_say_nothing_of_light_and_skin() {
+        let dark = [[40, 50, 60], [20, 30, 40], [40, 50, 60], [20, 30, 40]];
+        let light = dark.map(|colour| [colour[0] + 100, colour[1] + 80, colour[2] + 60]);
+        let policies =
+            [Policy::trial((4, 2), 4, 1), Policy::trial((4, 2), 4, 1).with_colour((2, 1), 3, 1)];
+        for policy in policies {
+            let of = |colours: [[u64; 3]; 4], policy: &Policy| {
+                released(&sums(&[colours, colours].concat()), (4, 2), policy, &mut stream())
+            };
+            assert_ne!(of(dark, &policy), of(light, &policy));
+            let centred = policy.centred();
+            assert_eq!(of(dark, &centred), of(light, &centred));
+        }
     }
 }

@@ -1,9 +1,11 @@
 //! Owns the parrot attackers: each learns from photos that he redacted himself, and the best by inner folds attacks.
 
+use std::cell::OnceCell;
+
 use nalgebra::DMatrix;
 
 use crate::{
-    linear::{Discriminant, Samples, Scorer, Standard, logistic, ridge},
+    linear::{Discriminant, Ridge, Samples, Scorer, Standard, logistic},
     looks::Seen,
 };
 
@@ -74,34 +76,6 @@ const INNER: usize = 3;
 /// Of the looks that are learned from, every n-th serves to choose: choosing is most of the work.
 const THINNED: usize = 2;
 
-/// An attacker who has learned.
-struct Attacker {
-    standard: Standard,
-    scorer: Scorer,
-    /// Mean embedding of each person, one column each; absent where scores are of persons already.
-    gallery: Option<DMatrix<f64>>,
-}
-
-impl Attacker {
-    /// Comparable scores: log shares, or cosines.
-    fn scores(&self, features: &DMatrix<f64>) -> DMatrix<f64> {
-        let mut scores = self.scorer.scores(&self.standard.apply(features));
-        if let Some(gallery) = &self.gallery {
-            for mut row in scores.row_iter_mut() {
-                let length = row.norm().max(1e-9);
-                row /= length;
-            }
-            return scores * gallery;
-        }
-        for mut row in scores.row_iter_mut() {
-            let top = row.max();
-            let sum: f64 = row.iter().map(|v| (v - top).exp()).sum();
-            row.add_scalar_mut(-top - sum.ln());
-        }
-        scores
-    }
-}
-
 /// What one probe gave: scores of the persons learned, and which of them is right.
 pub(crate) struct Answer {
     pub photo: usize,
@@ -118,39 +92,41 @@ impl Target<'_> {
         learning: &[usize],
         probes: &[usize],
     ) -> (Option<Choice>, Vec<Answer>) {
-        let choices = self.ranked(kind, learning);
-        let found = choices.first().and_then(|choice| {
-            let answers = self.one(*choice, kind, learning, probes, 1)?;
-            Some((*choice, answers))
-        });
-        match found {
-            Some((choice, answers)) => (Some(choice), answers),
+        let Some(choice) = self.best(kind, learning) else { return (None, Vec::new()) };
+        let lesson = Lesson::of(self, (choice.source, kind), learning, probes, 1);
+        match lesson.and_then(|lesson| lesson.answers(choice.method)) {
+            Some(answers) => (Some(choice), answers),
             None => (None, Vec::new()),
         }
     }
 
-    /// Every choice that can be learned, the best on inner folds first.
-    fn ranked(&self, kind: usize, learning: &[usize]) -> Vec<Choice> {
+    /// The choice that names most on inner folds, the first of several.
+    fn best(&self, kind: usize, learning: &[usize]) -> Option<Choice> {
         let inner = self.inner(learning);
-        let mut scored: Vec<(f64, Choice)> = Vec::new();
+        let mut best: Option<(f64, Choice)> = None;
         for (source, seen) in self.sources.iter().enumerate() {
             let width = seen.iter().find_map(|seen| seen.probed.get(kind)).map_or(0, Vec::len);
-            for method in Method::all(width).iter().copied() {
-                let choice = Choice { method, source };
-                let mut hits = 0.0;
-                for held in 0..INNER {
-                    let (mut learn, mut probe) = (Vec::new(), Vec::new());
-                    for (photo, fold) in learning.iter().zip(&inner) {
-                        if *fold == held { probe.push(*photo) } else { learn.push(*photo) }
-                    }
-                    let answers = self.one(choice, kind, &learn, &probe, THINNED);
-                    hits += answers.unwrap_or_default().iter().map(|a| a.hit()).sum::<f64>();
+            let methods = Method::all(width);
+            let mut hits = vec![0.0; methods.len()];
+            for held in 0..INNER {
+                let dealt = learning.iter().copied().zip(&inner);
+                let (probe, learn): (Vec<_>, Vec<_>) = dealt.partition(|(_, fold)| **fold == held);
+                let photos = |of: Vec<(usize, &usize)>| of.into_iter().map(|(p, _)| p).collect();
+                let (learn, probe): (Vec<usize>, Vec<usize>) = (photos(learn), photos(probe));
+                let lesson = Lesson::of(self, (source, kind), &learn, &probe, THINNED);
+                let Some(lesson) = lesson else { continue };
+                for (method, hits) in methods.iter().zip(&mut hits) {
+                    let answers = lesson.answers(*method).unwrap_or_default();
+                    *hits += answers.iter().map(Answer::hit).sum::<f64>();
                 }
-                scored.push((hits, choice));
+            }
+            for (method, hits) in methods.iter().zip(hits) {
+                if best.is_none_or(|(most, _)| hits > most) {
+                    best = Some((hits, Choice { method: *method, source }));
+                }
             }
         }
-        scored.sort_by(|a, b| b.0.total_cmp(&a.0));
-        scored.into_iter().map(|(_, choice)| choice).collect()
+        best.map(|(_, choice)| choice)
     }
 
     /// The inner fold of each learning photo: groups of a person are dealt in order.
@@ -168,46 +144,93 @@ impl Target<'_> {
         }
         fold
     }
+}
 
-    /// One method's answers, or nothing where it cannot be learned.
-    fn one(
-        &self,
-        choice: Choice,
-        kind: usize,
-        learning: &[usize],
+/// What all methods share that learn from the same looks and are probed with the same.
+struct Lesson<'a> {
+    target: &'a Target<'a>,
+    learning: &'a [usize],
+    /// Standardised, as the probes.
+    samples: Samples,
+    /// Position in `learning` of the photo of each sample.
+    photos: Vec<usize>,
+    persons: usize,
+    /// Photo and class of each probe.
+    probed: Vec<(usize, usize)>,
+    probes: DMatrix<f64>,
+    /// Nothing differs between photos: there is nothing to learn from.
+    flat: bool,
+    discriminant: OnceCell<Discriminant>,
+    embeddings: OnceCell<(Ridge, DMatrix<f64>)>,
+}
+
+impl<'a> Lesson<'a> {
+    /// Of every `thinned`-th look at each learning photo; nothing for a source that does not exist.
+    fn of(
+        target: &'a Target<'a>,
+        (source, kind): (usize, usize),
+        learning: &'a [usize],
         probes: &[usize],
         thinned: usize,
-    ) -> Option<Vec<Answer>> {
-        let seen = self.sources.get(choice.source)?;
-        let subject = |photo: usize| self.subjects.get(photo);
-        let mut persons: Vec<usize> =
-            learning.iter().filter_map(|p| subject(*p)).map(|s| s.person).collect();
+    ) -> Option<Self> {
+        let seen = target.sources.get(source)?;
+        let person = |photo: &usize| target.subjects.get(*photo).map(|subject| subject.person);
+        let mut persons: Vec<usize> = learning.iter().filter_map(person).collect();
         persons.sort_unstable();
         persons.dedup();
-        let class = |photo: usize| persons.binary_search(&subject(photo)?.person).ok();
-        let looks = |photo: usize| {
-            let looks = seen.get(photo).and_then(|seen| seen.learned.get(kind));
-            looks.into_iter().flatten().step_by(thinned)
-        };
-        let rows = learning.iter().flat_map(|photo| {
-            looks(*photo).filter_map(|look| Some((look.as_slice(), class(*photo)?)))
+        let class = |photo: &usize| persons.binary_search(&person(photo)?).ok();
+        let (mut rows, mut photos) = (Vec::new(), Vec::new());
+        for (at, photo) in learning.iter().enumerate() {
+            let looks = seen.get(*photo).and_then(|seen| seen.learned.get(kind));
+            for look in looks.into_iter().flatten().step_by(thinned) {
+                rows.push((look.as_slice(), class(photo)?));
+                photos.push(at);
+            }
+        }
+        let mut samples = Samples::new(rows.into_iter());
+        let standard = Standard::of(&samples.features);
+        samples.features = standard.apply(&samples.features);
+        let looks = probes.iter().filter_map(|photo| {
+            let look = seen.get(*photo)?.probed.get(kind)?;
+            Some(((*photo, class(photo)?), look.as_slice()))
         });
-        let samples = Samples::new(rows);
-        let targets = learning.iter().flat_map(|photo| looks(*photo).map(|_| *photo));
-        let attacker = self.learn(choice.method, samples, persons.len(), targets.collect())?;
-        let probed: Vec<(usize, usize, &[f32])> = probes
-            .iter()
-            .filter_map(|photo| {
-                let look = seen.get(*photo)?.probed.get(kind)?;
-                Some((*photo, class(*photo)?, look.as_slice()))
-            })
-            .collect();
-        let rows = Samples::new(probed.iter().map(|(_, class, look)| (*look, *class)));
-        if probed.is_empty() {
+        let (probed, looks): (Vec<(usize, usize)>, Vec<&[f32]>) = looks.unzip();
+        let probes = Samples::new(looks.into_iter().map(|look| (look, 0))).features;
+        let probes = if probed.is_empty() { probes } else { standard.apply(&probes) };
+        let flat = standard.is_flat();
+        let (discriminant, embeddings) = (OnceCell::new(), OnceCell::new());
+        let persons = persons.len();
+        Some(Self {
+            target,
+            learning,
+            samples,
+            photos,
+            persons,
+            probed,
+            probes,
+            flat,
+            discriminant,
+            embeddings,
+        })
+    }
+
+    /// One method's answers, or nothing where it cannot be learned.
+    fn answers(&self, method: Method) -> Option<Vec<Answer>> {
+        if self.probed.is_empty() {
             return Some(Vec::new());
         }
-        let scores = attacker.scores(&rows.features);
-        let answers = probed.iter().zip(scores.row_iter()).map(|((photo, own, _), row)| Answer {
+        let scores = match method {
+            Method::Discriminant(shrinkage) => {
+                let of = || Discriminant::of(&self.samples, self.persons);
+                shares(self.discriminant.get_or_init(of).scorer(shrinkage)?.scores(&self.probes))
+            }
+            Method::Logistic(penalty) => {
+                let scorer = logistic(&self.samples, self.persons, penalty);
+                shares(balanced(scorer, &self.samples.classes).scores(&self.probes))
+            }
+            Method::Embedding(penalty) => self.embedded(penalty)?,
+        };
+        let answers = self.probed.iter().zip(scores.row_iter()).map(|((photo, own), row)| Answer {
             photo: *photo,
             scores: row.iter().copied().collect(),
             own: *own,
@@ -215,49 +238,46 @@ impl Target<'_> {
         Some(answers.collect())
     }
 
-    /// `photos`: the photo of each sample.
-    fn learn(
-        &self,
-        method: Method,
-        mut samples: Samples,
-        persons: usize,
-        photos: Vec<usize>,
-    ) -> Option<Attacker> {
-        let standard = Standard::of(&samples.features);
-        samples.features = standard.apply(&samples.features);
-        match method {
-            Method::Discriminant(shrinkage) => {
-                let scorer = Discriminant::of(&samples, persons).scorer(shrinkage)?;
-                Some(Attacker { standard, scorer, gallery: None })
-            }
-            Method::Logistic(penalty) => {
-                let scorer = balanced(logistic(&samples, persons, penalty), &samples.classes);
-                Some(Attacker { standard, scorer, gallery: None })
-            }
-            Method::Embedding(penalty) => {
-                let embedding = |photo: &usize| self.subjects.get(*photo).map(|s| &s.embedding);
-                let width = photos.iter().find_map(embedding).map_or(0, Vec::len);
-                // Where nothing is seen, persons in the middle of the gallery would come first each time.
-                if width == 0 || standard.is_flat() {
-                    return None;
-                }
-                let values = photos.iter().filter_map(embedding).flatten();
-                let values: Vec<f64> = values.map(|v| f64::from(*v)).collect();
-                let targets = DMatrix::from_row_slice(photos.len(), width, &values);
-                let mut gallery = DMatrix::zeros(width, persons);
-                for (row, class) in targets.row_iter().zip(&samples.classes) {
-                    let mut column = gallery.column_mut(*class);
-                    column += row.transpose();
-                }
-                for mut column in gallery.column_iter_mut() {
-                    let length = column.norm().max(1e-9);
-                    column /= length;
-                }
-                let scorer = ridge(&samples.features, &targets, penalty)?;
-                Some(Attacker { standard, scorer, gallery: Some(gallery) })
-            }
+    /// Cosines of the embeddings that probes are taken for with the mean embedding of each person.
+    fn embedded(&self, penalty: f64) -> Option<DMatrix<f64>> {
+        let embedding = |photo: &usize| self.target.subjects.get(*photo).map(|s| &s.embedding);
+        let width = self.learning.iter().find_map(embedding).map_or(0, Vec::len);
+        // Where nothing is seen, persons in the middle of the gallery would come first each time.
+        if width == 0 || self.flat {
+            return None;
         }
+        let (ridge, gallery) = self.embeddings.get_or_init(|| {
+            let values = self.learning.iter().filter_map(embedding).flatten();
+            let values: Vec<f64> = values.map(|v| f64::from(*v)).collect();
+            let targets = DMatrix::from_row_slice(self.learning.len(), width, &values);
+            let mut gallery = DMatrix::zeros(width, self.persons);
+            for (photo, class) in self.photos.iter().zip(&self.samples.classes) {
+                let mut column = gallery.column_mut(*class);
+                column += targets.row(*photo).transpose();
+            }
+            for mut column in gallery.column_iter_mut() {
+                let length = column.norm().max(1e-9);
+                column /= length;
+            }
+            (Ridge::of(&self.samples.features, &self.photos, &targets), gallery)
+        });
+        let mut scores = ridge.scorer(penalty)?.scores(&self.probes);
+        for mut row in scores.row_iter_mut() {
+            let length = row.norm().max(1e-9);
+            row /= length;
+        }
+        Some(scores * gallery)
     }
+}
+
+/// Logarithms of shares: scores of several probes become comparable.
+fn shares(mut scores: DMatrix<f64>) -> DMatrix<f64> {
+    for mut row in scores.row_iter_mut() {
+        let top = row.max();
+        let sum: f64 = row.iter().map(|v| (v - top).exp()).sum();
+        row.add_scalar_mut(-top - sum.ln());
+    }
+    scores
 }
 
 /// The scorer as if every person had as many photos.

@@ -1,7 +1,11 @@
-//! Owns the choice of what is measured: a policy by name, or a trial grid with its noise.
+//! Owns the choice of what is measured: a policy by name, or a trial grid with its noise; or many of them out of a file.
+
+use std::path::Path;
 
 use anyhow::{Context, bail};
+use clap::Parser;
 use privacy::Policy;
+use serde::Deserialize;
 
 /// Which redaction is measured.
 #[derive(clap::Args, Debug, Clone)]
@@ -28,6 +32,9 @@ pub(crate) struct Choice {
     /// Levels that the colour differences of `--luma` are rounded to.
     #[arg(long, default_value_t = 2, requires = "luma")]
     pub chroma_quantum: u8,
+    /// Cells of `--grid` as they differ from the mean of the whole face, which is not released.
+    #[arg(long, requires = "grid")]
+    pub centred: bool,
 }
 
 impl Choice {
@@ -46,10 +53,50 @@ impl Choice {
                     );
                     policy = policy.with_colour(luma, noise, quantum);
                 }
+                if self.centred {
+                    name.push_str(", centred");
+                    policy = policy.centred();
+                }
                 Ok((policy, name))
             }
             None => Ok((Policy::named(&self.policy)?, self.policy.clone())),
         }
+    }
+}
+
+/// One of many choices in a file: a JSON list of objects with `name` and `arguments`, the latter as on the command line.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Point {
+    pub name: String,
+    arguments: String,
+}
+
+/// Arguments of a point.
+#[derive(Parser)]
+#[command(no_binary_name = true)]
+struct Line {
+    #[command(flatten)]
+    choice: Choice,
+}
+
+impl Point {
+    /// Every point of a file.
+    pub(crate) fn read(file: &Path) -> anyhow::Result<Vec<Self>> {
+        let text = std::fs::read(file).with_context(|| file.display().to_string())?;
+        let points: Vec<Self> =
+            serde_json::from_slice(&text).with_context(|| file.display().to_string())?;
+        if points.is_empty() {
+            bail!("{} has no point", file.display());
+        }
+        Ok(points)
+    }
+
+    /// The policy.
+    pub(crate) fn policy(&self) -> anyhow::Result<Policy> {
+        let line = Line::try_parse_from(self.arguments.split_whitespace())
+            .with_context(|| format!("the arguments of point {:?}", self.name))?;
+        Ok(line.choice.policy()?.0)
     }
 }
 
@@ -73,6 +120,17 @@ mod tests {
         assert_eq!(grid("8x2").unwrap(), (8, 2));
         for wrong in ["8", "0x2", "8x17", "axb", "300x1"] {
             assert!(grid(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn a_point_is_what_the_command_line_would_choose() {
+        let point = |arguments: &str| Point { name: "some".into(), arguments: arguments.into() };
+        let chosen = point("--grid 8x1 --noise 16 --quantum 8").policy().unwrap();
+        assert_eq!(chosen, Policy::trial((8, 1), 16, 8));
+        assert_eq!(point("--policy solid").policy().unwrap(), Policy::named("solid").unwrap());
+        for wrong in ["--grid 8", "--noise 3", "--grid 8x1 --more 3", "8x1"] {
+            assert!(point(wrong).policy().is_err(), "{wrong}");
         }
     }
 }

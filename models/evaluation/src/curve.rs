@@ -1,7 +1,7 @@
 //! Owns the curve of utility against identity: a table, a plot, and the rule that chooses the default policy.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     path::{Path, PathBuf},
 };
 
@@ -18,10 +18,7 @@ pub(crate) struct Options {
     /// Folder for `curve.md` and `curve.svg`.
     #[arg(long, default_value = "models/evaluation/figures")]
     out: PathBuf,
-    /// Name of the set of people that the rule goes by.
-    #[arg(long, default_value = "forty-people")]
-    people: String,
-    /// JSON of the choice instead of the table.
+    /// JSON of the choices instead of the tables.
     #[arg(long)]
     json: bool,
 }
@@ -56,6 +53,7 @@ pub(crate) struct Attack {
     across_epochs: BTreeMap<String, f64>,
     pub interval: [f64; 2],
     clear: f64,
+    colour_floor: f64,
     colour_floor_interval: [f64; 2],
 }
 
@@ -77,9 +75,10 @@ impl Attack {
 const LOSS_MAX: f64 = 0.02;
 const CLEAR_SHARE_MAX: f64 = 0.5;
 
-/// What the rule says.
+/// What the rule says by one set of people.
 #[derive(Debug, Serialize, PartialEq)]
 pub(crate) struct Choice {
+    people: String,
     /// The policy with the lowest upper bound among those that qualify; none: solid fill, classified before filling.
     default: Option<String>,
     /// Policies that are within the loss of utility, and within the share of the clear attacker.
@@ -93,36 +92,51 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
     let text = std::fs::read(&options.rows).with_context(|| options.rows.display().to_string())?;
     let rows: Vec<Row> =
         serde_json::from_slice(&text).with_context(|| options.rows.display().to_string())?;
-    let choice = chosen(&rows, &options.people)?;
+    let sets: BTreeSet<&String> = rows.iter().flat_map(|row| row.attacks.keys()).collect();
+    let sets = Vec::from_iter(sets);
+    if sets.is_empty() {
+        bail!("{}: no row was attacked", options.rows.display());
+    }
+    let choices: Vec<Choice> = sets.iter().map(|people| chosen(&rows, people)).collect();
     std::fs::create_dir_all(&options.out).with_context(|| options.out.display().to_string())?;
-    let table = table(&rows, &options.people, &choice);
-    write(&options.out.join("curve.md"), &table)?;
-    let attacked: Vec<(&Row, &Attack)> =
-        rows.iter().filter_map(|row| Some((row, row.attacks.get(&options.people)?))).collect();
+    let text = tables(&rows, &choices);
+    write(&options.out.join("curve.md"), &text)?;
+    let attacked: Vec<(&str, Vec<(&Row, &Attack)>)> =
+        sets.iter().map(|people| (people.as_str(), attacked(&rows, people))).collect();
     plot::curve(&options.out.join("curve.svg"), &attacked)?;
-    print(&table, &choice, options.json)
+    print(&text, &choices, options.json)
+}
+
+fn attacked<'a>(rows: &'a [Row], people: &str) -> Vec<(&'a Row, &'a Attack)> {
+    rows.iter().filter_map(|row| Some((row, row.attacks.get(people)?))).collect()
 }
 
 #[expect(clippy::print_stdout, reason = "the report is what this command is for")]
-fn print(table: &str, choice: &Choice, json: bool) -> anyhow::Result<()> {
+fn print(text: &str, choices: &[Choice], json: bool) -> anyhow::Result<()> {
     if json {
-        println!("{}", serde_json::to_string_pretty(choice)?);
+        println!("{}", serde_json::to_string_pretty(choices)?);
     } else {
-        println!("{table}");
+        println!("{text}");
     }
     Ok(())
 }
 
-fn write(path: &Path, text: &str) -> anyhow::Result<()> {
-    std::fs::write(path, text).with_context(|| path.display().to_string())
+/// Replaces what stands between two marks, so that a person may write around it; without marks the file is all tables.
+fn write(path: &Path, tables: &str) -> anyhow::Result<()> {
+    let old = std::fs::read_to_string(path).unwrap_or_default();
+    let around =
+        old.split_once(START).and_then(|(before, rest)| Some((before, rest.split_once(END)?.1)));
+    let (before, after) = around.unwrap_or_default();
+    std::fs::write(path, [before, START, tables, END, after].concat())
+        .with_context(|| path.display().to_string())
 }
 
-fn chosen(rows: &[Row], people: &str) -> anyhow::Result<Choice> {
-    let mut attacked: Vec<(&Row, &Attack)> =
-        rows.iter().filter_map(|row| Some((row, row.attacks.get(people)?))).collect();
-    if attacked.is_empty() {
-        bail!("no row was attacked on {people:?}");
-    }
+/// Marks around the tables.
+const START: &str = "<!-- written by evaluation curve -->\n";
+const END: &str = "<!-- end -->\n";
+
+fn chosen(rows: &[Row], people: &str) -> Choice {
+    let mut attacked = attacked(rows, people);
     attacked.sort_by(|(_, a), (_, b)| a.interval[1].total_cmp(&b.interval[1]));
     let is_useful = |row: &Row| row.loss_interval[0] >= -LOSS_MAX;
     let is_private = |attack: &Attack| attack.rank1() <= CLEAR_SHARE_MAX * attack.clear;
@@ -136,65 +150,83 @@ fn chosen(rows: &[Row], people: &str) -> anyhow::Result<Choice> {
         .map(|(row, _)| *row)
         .collect();
     strict.sort_by(|a, b| b.utility.f1_2_all.total_cmp(&a.utility.f1_2_all));
-    Ok(Choice {
+    Choice {
+        people: people.to_owned(),
         default: names(&|row, attack| is_useful(row) && is_private(attack)).into_iter().next(),
         useful: names(&|row, _| is_useful(row)),
         private: names(&|_, attack| is_private(attack)),
         strict: strict.into_iter().map(|row| row.name.clone()).collect(),
-    })
+    }
 }
 
-fn table(rows: &[Row], people: &str, choice: &Choice) -> String {
-    let mut text = String::from(
-        "| policy | F1-2 | F1-2-all | paired with the first row | F1-3 | ECE | rank-1: 1 look | 16 within an epoch | 16 across | \
-         bits | epsilon at 32 / 64 / 128 px |\n|---|---|---|---|---|---|---|---|---|---|---|\n",
-    );
-    for row in rows {
-        let Utility { f1_2, f1_2_all, f1_2_all_interval: [low, high], f1_3, ece } = &row.utility;
-        let [loss, gain] = row.loss_interval;
-        let attack = row.attacks.get(people);
-        let of = |value: fn(&Attack) -> f64| {
-            attack.map_or_else(|| "-".to_owned(), |attack| format!("{:.3}", value(attack)))
-        };
-        let within = attack.map_or_else(String::new, |attack| {
-            format!(" [{:.3}, {:.3}]", attack.interval[0], attack.interval[1])
-        });
-        let epsilon = ["32", "64", "128"].map(|width| {
-            let epsilon = row.epsilon.get(width).copied().flatten();
-            epsilon.map_or_else(|| "none".to_owned(), |epsilon| format!("{epsilon:.0}"))
-        });
-        let line = format!(
-            "| {} | {f1_2:.3} | {f1_2_all:.3} [{low:.3}, {high:.3}] | [{loss:+.3}, {gain:+.3}] | {f1_3:.3} | {ece:.3} | {} | \
-             {}{within} | {} | {:.0} | {} |\n",
-            row.name,
-            of(Attack::one),
-            of(Attack::rank1),
-            of(Attack::across),
-            row.bits,
-            epsilon.join(" / ")
-        );
-        text.push_str(&line);
+fn tables(rows: &[Row], choices: &[Choice]) -> String {
+    let mut text = utility(rows);
+    for choice in choices {
+        text.push_str(&identity(rows, choice));
     }
-    let clear = rows.iter().find_map(|row| row.attacks.get(people)).map_or(0.0, |a| a.clear);
-    text.push_str(&format!(
-        "\nPeople: {people}; the clear attacker names {clear:.3}. The rule's default: {}. Useful enough: {}. Private \
-         enough: {}. Strict: {}.\n\nArguments:\n\n",
-        choice
-            .default
-            .as_deref()
-            .unwrap_or("none, so solid fill with classification before filling"),
-        list(&choice.useful),
-        list(&choice.private),
-        list(&choice.strict),
-    ));
+    text.push_str("\nArguments of `evaluation`:\n\n");
     for row in rows {
         text.push_str(&format!("* {}: `{}`\n", row.name, row.arguments));
     }
     text
 }
 
-fn list(names: &[String]) -> String {
-    if names.is_empty() { "none".to_owned() } else { names.join("; ") }
+/// What is still seen of masks, and what leaves.
+fn utility(rows: &[Row]) -> String {
+    let mut text = String::from(
+        "| policy | F1-2 | F1-2-all | paired with the first row | F1-3 | ECE | bits a face | epsilon at 32 / 64 / 128 px |\n\
+         |---|---|---|---|---|---|---|---|\n",
+    );
+    for row in rows {
+        let Utility { f1_2, f1_2_all, f1_2_all_interval: [low, high], f1_3, ece } = &row.utility;
+        let [loss, gain] = row.loss_interval;
+        let epsilon = ["32", "64", "128"].map(|width| {
+            let epsilon = row.epsilon.get(width).copied().flatten();
+            epsilon.map_or_else(|| "none".to_owned(), |epsilon| format!("{epsilon:.0}"))
+        });
+        let line = format!(
+            "| {} | {f1_2:.3} | {f1_2_all:.3} [{low:.3}, {high:.3}] | [{loss:+.3}, {gain:+.3}] | {f1_3:.3} | {ece:.3} | {:.0} | {} |\n",
+            row.name,
+            row.bits,
+            epsilon.join(" / ")
+        );
+        text.push_str(&line);
+    }
+    text
+}
+
+/// What is still seen of one set of people, and what the rule makes of it.
+fn identity(rows: &[Row], choice: &Choice) -> String {
+    let attacked = attacked(rows, &choice.people);
+    let mut text = format!(
+        "\n| {} | rank-1: 1 look | 16 within an epoch | 16 across | useful | private | strict |\n|---|---|---|---|---|---|---|\n",
+        choice.people
+    );
+    let mark = |names: &[String], row: &Row| if names.contains(&row.name) { "yes" } else { "" };
+    for (row, attack) in &attacked {
+        let [low, high] = attack.interval;
+        let line = format!(
+            "| {} | {:.3} | {:.3} [{low:.3}, {high:.3}] | {:.3} | {} | {} | {} |\n",
+            row.name,
+            attack.one(),
+            attack.rank1(),
+            attack.across(),
+            mark(&choice.useful, row),
+            mark(&choice.private, row),
+            mark(&choice.strict, row)
+        );
+        text.push_str(&line);
+    }
+    if let Some((_, attack)) = attacked.first() {
+        let [low, high] = attack.colour_floor_interval;
+        text.push_str(&format!(
+            "\nThe clear attacker names {:.3}, the colour floor is {:.3} [{low:.3}, {high:.3}]. By these people the rule's default is: {}.\n",
+            attack.clear,
+            attack.colour_floor,
+            choice.default.as_deref().unwrap_or("none, so solid fill with classification before filling")
+        ));
+    }
+    text
 }
 
 #[cfg(test)]
@@ -207,6 +239,7 @@ mod tests {
             across_epochs: BTreeMap::new(),
             interval: [upper - 0.1, upper],
             clear: 0.9,
+            colour_floor: 0.1,
             colour_floor_interval: [0.05, 0.15],
         };
         let f1_2_all = 0.85 + loss;
@@ -232,13 +265,25 @@ mod tests {
             row("better", -0.015, 0.3),
             row("useless", -0.1, 0.1),
         ];
-        let choice = chosen(&rows, "some").unwrap();
+        let choice = chosen(&rows, "some");
         assert_eq!(choice.default.as_deref(), Some("better"));
         assert_eq!(choice.private, ["useless", "better", "good"]);
         assert_eq!(choice.strict, ["useless"]);
-        assert!(table(&rows, "some", &choice).contains("default: better"));
-        let choice = chosen(&rows[..1], "some").unwrap();
+        assert!(tables(&rows, &[choice]).contains("default is: better"));
+        let choice = chosen(&rows[..1], "some");
         assert_eq!(choice.default, None, "nothing is private enough");
-        assert!(chosen(&rows, "others").is_err());
+        assert_eq!(chosen(&rows, "others").default, None);
+    }
+
+    #[test]
+    fn tables_are_renewed_and_what_is_written_around_them_stays() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("curve.md");
+        write(&file, "old\n").unwrap();
+        let text = std::fs::read_to_string(&file).unwrap();
+        std::fs::write(&file, format!("Before.\n{text}After.\n")).unwrap();
+        write(&file, "new\n").unwrap();
+        let text = std::fs::read_to_string(&file).unwrap();
+        assert_eq!(text, format!("Before.\n{START}new\n{END}After.\n"));
     }
 }

@@ -1,12 +1,6 @@
 //! Owns the protocol of re-identification: how photos are dealt into folds, what is summed up, and how sure it is.
 
-use std::{
-    collections::BTreeMap,
-    sync::{
-        Mutex, PoisonError,
-        atomic::{AtomicUsize, Ordering},
-    },
-};
+use std::collections::BTreeMap;
 
 use rand::{Rng, SeedableRng, seq::SliceRandom};
 use rand_chacha::ChaCha8Rng;
@@ -15,6 +9,7 @@ use crate::{
     attack::{Answer, Subject, Target},
     people::People,
     score::interval,
+    spread::spread,
 };
 
 /// Folds of the cross-validation.
@@ -53,6 +48,11 @@ impl Folds {
         };
         Self((0..repeats.max(1)).map(|_| deal()).collect())
     }
+
+    /// How often the photos were dealt.
+    pub(crate) const fn repeats(&self) -> usize {
+        self.0.len()
+    }
 }
 
 /// Which photos are learned from and which are probed, and the seed of the bootstrap.
@@ -80,37 +80,29 @@ pub(crate) struct Outcome {
 }
 
 impl Plan {
-    /// Runs every repeat and fold, on as many threads as there are processors.
+    /// Runs every repeat, fold and kind of looks on all processors.
     pub(crate) fn run(&self, target: &Target<'_>, kinds: usize, what: &str) -> Outcome {
-        let tasks: Vec<(usize, usize)> =
-            (0..self.folds.0.len()).flat_map(|r| (0..FOLDS).map(move |fold| (r, fold))).collect();
         let photos = target.subjects.len();
-        let outcome =
+        let mut outcome =
             Outcome { photos, kinds: vec![Sums::default(); kinds], chosen: BTreeMap::new() };
-        let (outcome, next) = (Mutex::new(outcome), AtomicUsize::new(0));
-        let work = || {
-            while let Some((repeat, fold)) = tasks.get(next.fetch_add(1, Ordering::Relaxed)) {
-                let Some(folds) = self.folds.0.get(*repeat) else { continue };
-                let (probes, learning): (Vec<usize>, Vec<usize>) =
-                    (0..photos).partition(|photo| folds.get(*photo) == Some(fold));
-                for kind in 0..kinds {
-                    let (choice, answers) = target.attack(kind, &learning, &probes);
-                    let mut outcome = outcome.lock().unwrap_or_else(PoisonError::into_inner);
-                    outcome.add(kind, repeat * FOLDS + fold, &answers);
-                    if let Some(choice) = choice.filter(|_| kind == 0) {
-                        *outcome.chosen.entry(choice.method.name()).or_default() += 1;
-                    }
-                }
-                eprintln!("{what}: repeat {}, fold {} of {FOLDS}", repeat + 1, fold + 1);
-            }
-        };
-        let threads = std::thread::available_parallelism().map_or(1, usize::from);
-        std::thread::scope(|scope| {
-            for _ in 0..threads {
-                scope.spawn(work);
-            }
+        let attackers = self.folds.0.len() * FOLDS;
+        eprintln!("{what}: {attackers} attackers under {kinds} kinds of looks");
+        let answers = spread(attackers * kinds, |task| {
+            let (attacker, kind) = (task / kinds, task % kinds);
+            let (repeat, fold) = (attacker / FOLDS, attacker % FOLDS);
+            let folds = self.folds.0.get(repeat);
+            let held = |photo: &usize| folds.and_then(|folds| folds.get(*photo)) == Some(&fold);
+            let (probes, learning): (Vec<usize>, Vec<usize>) = (0..photos).partition(held);
+            target.attack(kind, &learning, &probes)
         });
-        outcome.into_inner().unwrap_or_else(PoisonError::into_inner)
+        for (task, (choice, answers)) in answers.into_iter().enumerate() {
+            let (attacker, kind) = (task / kinds, task % kinds);
+            outcome.add(kind, attacker, &answers);
+            if let Some(choice) = choice.filter(|_| kind == 0) {
+                *outcome.chosen.entry(choice.method.name()).or_default() += 1;
+            }
+        }
+        outcome
     }
 
     /// 95% of the mean of values of photos (absent where a photo was never probed), by bootstrap over persons and then

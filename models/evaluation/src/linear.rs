@@ -122,24 +122,47 @@ impl Discriminant {
     }
 }
 
-/// Ridge regression of targets on standardised features: targets are predicted by `features * weights + mean`.
-pub(crate) fn ridge(
-    features: &DMatrix<f64>,
-    targets: &DMatrix<f64>,
-    penalty: f64,
-) -> Option<Scorer> {
-    let turned = features.transpose();
-    let mut gram = &turned * features;
+/// Sums that several penalties of one ridge regression share. Samples of one photo have one target.
+pub(crate) struct Ridge {
+    gram: DMatrix<f64>,
+    products: DMatrix<f64>,
+    bias: RowDVector<f64>,
+    samples: f64,
+}
+
+impl Ridge {
+    /// Targets, one row a photo, on standardised features; `photos` has the row of each sample.
     #[expect(clippy::cast_precision_loss, reason = "there are fewer than 2^24 samples")]
-    let n = features.nrows() as f64;
-    for i in 0..gram.nrows() {
-        if let Some(value) = gram.get_mut((i, i)) {
-            *value += penalty * n;
+    pub(crate) fn of(features: &DMatrix<f64>, photos: &[usize], targets: &DMatrix<f64>) -> Self {
+        let mut sums = DMatrix::zeros(features.ncols(), targets.nrows());
+        let mut times = RowDVector::zeros(targets.nrows());
+        for (row, photo) in features.row_iter().zip(photos) {
+            let mut sum = sums.column_mut(*photo);
+            sum += row.transpose();
+            if let Some(times) = times.get_mut(*photo) {
+                *times += 1.0;
+            }
+        }
+        let samples = features.nrows().max(1) as f64;
+        Self {
+            gram: features.transpose() * features,
+            products: sums * targets,
+            bias: times * targets / samples,
+            samples,
         }
     }
-    let bias = targets.row_mean();
-    let weights = Cholesky::new(gram)?.solve(&(turned * targets));
-    Some(Scorer { weights, bias })
+
+    /// Targets are predicted by `features * weights + mean`.
+    pub(crate) fn scorer(&self, penalty: f64) -> Option<Scorer> {
+        let mut gram = self.gram.clone();
+        for i in 0..gram.nrows() {
+            if let Some(value) = gram.get_mut((i, i)) {
+                *value += penalty * self.samples;
+            }
+        }
+        let weights = Cholesky::new(gram)?.solve(&self.products);
+        Some(Scorer { weights, bias: self.bias.clone() })
+    }
 }
 
 /// Steps of the logistic regression, and pairs that its curvature is remembered by.
@@ -282,7 +305,8 @@ mod tests {
         assert_eq!(right(&logistic(&samples, 3, 1e-3), &samples), 60);
         let standard = Standard::of(&samples.features).apply(&samples.features);
         let targets = samples.one_hot(3);
-        let fitted = ridge(&standard, &targets, 1e-3).unwrap();
+        let photos: Vec<usize> = (0..60).collect();
+        let fitted = Ridge::of(&standard, &photos, &targets).scorer(1e-3).unwrap();
         let again = Samples { features: standard, classes: samples.classes.clone() };
         assert_eq!(right(&fitted, &again), 60);
     }

@@ -25,6 +25,7 @@ mod reidentify;
 mod reverse;
 mod score;
 mod speed;
+mod spread;
 mod still;
 mod tally;
 mod utility;

@@ -88,41 +88,48 @@ pub(crate) fn coverage(file: &Path, report: &Report) -> anyhow::Result<()> {
     root.present().map_err(|e| wrong(&e))
 }
 
-/// Utility against identity, both with their intervals.
-pub(crate) fn curve(file: &Path, rows: &[(&Row, &Attack)]) -> anyhow::Result<()> {
-    let root = SVGBackend::new(file, (1040, 640)).into_drawing_area();
+/// Utility against identity, both with their intervals: one panel a set of people.
+pub(crate) fn curve(file: &Path, sets: &[(&str, Vec<(&Row, &Attack)>)]) -> anyhow::Result<()> {
+    let size = (1040, 120 + 560 * u32::try_from(sets.len())?);
+    let root = SVGBackend::new(file, size).into_drawing_area();
     let wrong = |e: &dyn std::fmt::Display| anyhow!("{}: {e}", file.display());
     root.fill(&WHITE).map_err(|e| wrong(&e))?;
-    let lows = rows.iter().map(|(row, _)| row.utility.f1_2_all_interval[0]);
-    let highs = rows.iter().map(|(row, _)| row.utility.f1_2_all_interval[1]);
+    let utility = || sets.iter().flat_map(|(_, rows)| rows).map(|(row, _)| &row.utility);
+    let lows = utility().map(|utility| utility.f1_2_all_interval[0]);
+    let highs = utility().map(|utility| utility.f1_2_all_interval[1]);
     let (low, high) = (lows.fold(1.0, f64::min) - 0.005, highs.fold(0.0, f64::max) + 0.005);
-    let mut chart = ChartBuilder::on(&root)
-        .margin(16)
-        .caption("What is seen of masks against what is seen of persons (95% intervals)", FONT)
-        .x_label_area_size(40)
-        .y_label_area_size(60)
-        .build_cartesian_2d(0.0..1.0, low..high)
-        .map_err(|e| wrong(&e))?;
-    let mut mesh = chart.configure_mesh();
-    mesh.x_desc("parrot rank-1, 16 looks within an epoch")
-        .y_desc("F1-2-all, grouped cross-validation");
-    mesh.draw().map_err(|e| wrong(&e))?;
-    for (number, (row, attack)) in rows.iter().enumerate() {
-        let colour = Palette99::pick(number).to_rgba();
-        let (x, y) = (attack.rank1(), row.utility.f1_2_all);
-        let ([left, right], [below, above]) = (attack.interval, row.utility.f1_2_all_interval);
-        let across = ErrorBar::new_horizontal(y, left, x, right, colour.filled(), 6);
-        chart
-            .draw_series([across])
-            .map_err(|e| wrong(&e))?
-            .label(row.name.clone())
-            .legend(move |(x, y)| Circle::new((x + 8, y), 4, colour.filled()));
-        let down = ErrorBar::new_vertical(x, below, y, above, colour.filled(), 6);
-        chart.draw_series([down]).map_err(|e| wrong(&e))?;
+    for (panel, (people, rows)) in root.split_evenly((sets.len(), 1)).iter().zip(sets) {
+        let mut chart = ChartBuilder::on(panel)
+            .margin(16)
+            .caption(format!("Masks seen against persons seen, {people} (95% intervals)"), FONT)
+            .x_label_area_size(40)
+            .y_label_area_size(60)
+            .build_cartesian_2d(0.0..1.4, low..high)
+            .map_err(|e| wrong(&e))?;
+        let mut mesh = chart.configure_mesh();
+        mesh.x_desc("parrot rank-1, 16 looks within an epoch")
+            .y_desc("F1-2-all, grouped cross-validation");
+        mesh.draw().map_err(|e| wrong(&e))?;
+        for (number, (row, attack)) in rows.iter().enumerate() {
+            let colour = Palette99::pick(number).to_rgba();
+            let (x, y) = (attack.rank1(), row.utility.f1_2_all);
+            let ([left, right], [below, above]) = (attack.interval, row.utility.f1_2_all_interval);
+            let across = ErrorBar::new_horizontal(y, left, x, right, colour.filled(), 6);
+            chart
+                .draw_series([across])
+                .map_err(|e| wrong(&e))?
+                .label(row.name.clone())
+                .legend(move |(x, y)| Circle::new((x + 8, y), 4, colour.filled()));
+            let down = ErrorBar::new_vertical(x, below, y, above, colour.filled(), 6);
+            chart.draw_series([down]).map_err(|e| wrong(&e))?;
+        }
+        let mut labels = chart.configure_series_labels();
+        labels
+            .position(SeriesLabelPosition::LowerRight)
+            .background_style(WHITE)
+            .border_style(BLACK);
+        labels.draw().map_err(|e| wrong(&e))?;
     }
-    let mut labels = chart.configure_series_labels();
-    labels.position(SeriesLabelPosition::LowerRight).background_style(WHITE).border_style(BLACK);
-    labels.draw().map_err(|e| wrong(&e))?;
     root.present().map_err(|e| wrong(&e))
 }
 

@@ -6,6 +6,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use anyhow::Context;
 use models::FaceDetector;
 use onnx::{Recogniser, Runtime};
 use privacy::Policy;
@@ -13,10 +14,11 @@ use serde::Serialize;
 
 use crate::{
     attack::{Subject, Target},
-    choice::Choice,
+    choice::{Choice, Point},
     identity::{Folds, Outcome, Plan},
     looks::{self, Looks, Seen},
-    people::{self, People},
+    people::{self, People, Photo},
+    spread::spread,
 };
 
 #[derive(clap::Args)]
@@ -26,6 +28,10 @@ pub(crate) struct Options {
     people: PathBuf,
     #[command(flatten)]
     choice: Choice,
+    /// Many policies in one run that finds faces, measures the colour floor and attacks the clear faces once: a JSON list of
+    /// objects with `name` and `arguments`. With `--json` one report a line, as each is done.
+    #[arg(long, conflicts_with_all = ["grid", "policy"])]
+    points: Option<PathBuf>,
     /// How often the photos are dealt anew into four folds.
     #[arg(long, default_value_t = 5)]
     repeats: usize,
@@ -88,11 +94,21 @@ pub(crate) fn run(
     assets: &Path,
     detector: &mut dyn FaceDetector,
 ) -> anyhow::Result<()> {
-    let (policy, name) = options.choice.policy()?;
+    // All are read before anything is measured: a wrong one is told at once.
+    let points = match &options.points {
+        None => Vec::from([options.choice.policy()?]),
+        Some(file) => {
+            let points = Point::read(file)?.into_iter();
+            points.map(|point| Ok((point.policy()?, point.name))).collect::<anyhow::Result<_>>()?
+        }
+    };
     let mut recogniser = recogniser(runtime, assets)?;
     let people = people::read(&options.people, detector, recogniser.as_mut())?;
-    let report = measure(&people, &policy, name, options.repeats, options.seed)?;
-    print(&report, options.json)
+    let attacked = Attacked::new(&people, options.repeats, options.seed)?;
+    for (policy, name) in points {
+        print(&attacked.report(&policy, name)?, options)?;
+    }
+    Ok(())
 }
 
 /// The recogniser, when it was fetched.
@@ -108,36 +124,42 @@ pub(crate) fn recogniser(runtime: &Runtime, assets: &Path) -> anyhow::Result<Opt
     Ok(None)
 }
 
-/// Everything that the report needs, for one policy.
-pub(crate) fn measure(
-    people: &People,
-    policy: &Policy,
-    name: String,
-    repeats: usize,
-    seed: u64,
-) -> anyhow::Result<Report> {
-    let subjects = subjects(people);
-    let plan = Plan { folds: Folds::deal(&subjects, repeats, seed), seed };
-    let cells = |policy: &Policy, kinds: &[Looks], what: &str| {
-        eprintln!("{what}: redacting {} photos", people.photos.len());
-        seen(people, policy, kinds, seed)
-    };
-    let policy_seen = cells(policy, &Looks::ALL, &name)?;
-    let redacted = Target { subjects: &subjects, sources: vec![policy_seen] };
-    let redacted = plan.run(&redacted, Looks::ALL.len(), &name);
-    let floor = cells(&Policy::trial((1, 1), 0, 1), &[Looks::One], "colour floor")?;
-    let floor = Target { subjects: &subjects, sources: vec![floor] };
-    let floor = plan.run(&floor, 1, "colour floor");
-    let fine = Policy::trial(CLEAR_GRID, 0, 1);
-    let mut fine = cells(&fine, &[Looks::One], "clear")?;
-    fine.iter_mut().flat_map(|seen| &mut seen.learned).for_each(|l| l.truncate(CLEAR_LEARNED));
-    let mut sources = vec![fine];
-    let recogniser = people.photos.iter().any(|photo| !photo.embedding.is_empty());
-    if recogniser {
-        sources.push(people.photos.iter().map(|photo| clear(&photo.embedding)).collect());
+/// People under attack, and what is the same under every policy.
+struct Attacked<'a> {
+    people: &'a People,
+    subjects: Vec<Subject>,
+    plan: Plan,
+    recogniser: bool,
+    floor: Outcome,
+    clear: Outcome,
+}
+
+impl<'a> Attacked<'a> {
+    fn new(people: &'a People, repeats: usize, seed: u64) -> anyhow::Result<Self> {
+        let subjects = subjects(people);
+        let plan = Plan { folds: Folds::deal(&subjects, repeats, seed), seed };
+        let floor = seen(people, &Policy::trial((1, 1), 0, 1), &[Looks::One], seed)?;
+        let floor = Target { subjects: &subjects, sources: vec![floor] };
+        let floor = plan.run(&floor, 1, "colour floor");
+        let fine = Policy::trial(CLEAR_GRID, 0, 1);
+        let mut fine = seen(people, &fine, &[Looks::One], seed)?;
+        fine.iter_mut().flat_map(|seen| &mut seen.learned).for_each(|l| l.truncate(CLEAR_LEARNED));
+        let mut sources = vec![fine];
+        let recogniser = people.photos.iter().any(|photo| !photo.embedding.is_empty());
+        if recogniser {
+            sources.push(people.photos.iter().map(|photo| clear(&photo.embedding)).collect());
+        }
+        let clear = plan.run(&Target { subjects: &subjects, sources }, 1, "clear");
+        Ok(Self { people, plan, recogniser, floor, clear, subjects })
     }
-    let clear = plan.run(&Target { subjects: &subjects, sources }, 1, "clear");
-    Ok(report(people, name, repeats, recogniser, &plan, [&redacted, &floor, &clear]))
+
+    /// Everything that the report needs, for one policy.
+    fn report(&self, policy: &Policy, name: String) -> anyhow::Result<Report> {
+        let seen = seen(self.people, policy, &Looks::ALL, self.plan.seed)?;
+        let target = Target { subjects: &self.subjects, sources: vec![seen] };
+        let redacted = self.plan.run(&target, Looks::ALL.len(), &name);
+        Ok(report(self, name, &redacted))
+    }
 }
 
 pub(crate) fn subjects(people: &People) -> Vec<Subject> {
@@ -151,19 +173,19 @@ pub(crate) fn subjects(people: &People) -> Vec<Subject> {
         .collect()
 }
 
-/// What is seen of each photo; one photo is in memory at a time.
+/// What is seen of each photo; one photo a processor is in memory at a time.
 pub(crate) fn seen(
     people: &People,
     policy: &Policy,
     kinds: &[Looks],
     seed: u64,
 ) -> anyhow::Result<Vec<Seen>> {
-    let photos = people.photos.iter().zip(seed..);
-    photos
-        .map(|(photo, seed)| {
-            looks::seen(&people::open(&photo.path)?, photo.face, policy, kinds, seed)
-        })
-        .collect()
+    let photos: Vec<(&Photo, u64)> = people.photos.iter().zip(seed..).collect();
+    let seen = spread(photos.len(), |at| {
+        let (photo, seed) = photos.get(at).context("a photo")?;
+        looks::seen(&people::open(&photo.path)?, photo.face, policy, kinds, *seed)
+    });
+    seen.into_iter().collect()
 }
 
 /// An embedding is the same however often the clear face is looked at.
@@ -172,14 +194,8 @@ fn clear(embedding: &[f32]) -> Seen {
     Seen { learned: vec![vec![look.clone()]], probed: vec![look] }
 }
 
-fn report(
-    people: &People,
-    policy: String,
-    repeats: usize,
-    recogniser: bool,
-    plan: &Plan,
-    [redacted, floor, clear]: [&Outcome; 3],
-) -> Report {
+fn report(attacked: &Attacked<'_>, policy: String, redacted: &Outcome) -> Report {
+    let Attacked { people, plan, recogniser, floor, clear, .. } = attacked;
     let named = |values: Vec<f64>| NAMES.into_iter().zip(values).collect::<BTreeMap<_, _>>();
     let rank1 = named((0..NAMES.len()).map(|kind| redacted.rank1(kind)).collect());
     let of = |names: [(&'static str, &str); 2]| {
@@ -210,8 +226,8 @@ fn report(
         groups: groups.len(),
         faces_detected: people.detected,
         unreadable: people.unreadable,
-        repeats,
-        recogniser,
+        repeats: plan.folds.repeats(),
+        recogniser: *recogniser,
         observations,
         across_epochs: of([("4", "across 4"), ("16", "across 16")]),
         chance,
@@ -233,9 +249,15 @@ fn report(
 }
 
 #[expect(clippy::print_stdout, reason = "the report is what this command is for")]
-fn print(report: &Report, json: bool) -> anyhow::Result<()> {
-    if json {
-        println!("{}", serde_json::to_string_pretty(report)?);
+fn print(report: &Report, options: &Options) -> anyhow::Result<()> {
+    if options.json {
+        let of_many = options.points.is_some();
+        let line = if of_many {
+            serde_json::to_string(report)
+        } else {
+            serde_json::to_string_pretty(report)
+        };
+        println!("{}", line?);
         return Ok(());
     }
     println!(

@@ -25,6 +25,7 @@ use crate::{
     people::{self, People},
     plot::{self, Ranks},
     rebuild, reidentify,
+    spread::spread,
     still::{self, Still},
 };
 
@@ -176,39 +177,25 @@ impl Job<'_> {
         redaction: &Redaction,
         mut recogniser: Option<&mut Recogniser>,
     ) -> anyhow::Result<Row> {
+        eprintln!("{name}: rebuilding {} photos", self.people.photos.len());
+        let looked = spread(self.people.photos.len(), |number| self.photo(number, redaction));
         let (mut seen, mut naive) = (Vec::new(), Vec::new());
-        for (number, photo) in self.people.photos.iter().enumerate() {
-            let frame = people::open(&photo.path)?;
-            let seed = self.options.seed.wrapping_mul(1_000_003).wrapping_add(number as u64);
-            let mut random = ChaCha8Rng::seed_from_u64(seed);
-            let probe = self.pair(&frame, photo.face, redaction, &mut random)?;
-            // Nothing is random in a blur: one look at a photo is all there is to learn from it.
-            let again = if matches!(redaction, Redaction::Cells(..)) { LEARNED } else { 0 };
-            let pairs = (0..again)
-                .map(|_| self.pair(&frame, photo.face, redaction, &mut random))
-                .collect::<anyhow::Result<Vec<Pair>>>()?;
-            let learned =
-                || if pairs.is_empty() { std::slice::from_ref(&probe) } else { &pairs[..] };
+        for looked in looked {
+            let (probe, pairs) = looked?;
+            let learned = if pairs.is_empty() { std::slice::from_ref(&probe) } else { &pairs };
             if let Some(recogniser) = &mut recogniser {
-                let embed = |still: &Still, recogniser: &mut Recogniser| {
-                    anyhow::Ok(recogniser.embed(&enlarged(still)?.planes)?)
-                };
-                naive.push([
-                    embed(&probe.single.1, recogniser)?,
-                    embed(&probe.rebuilt, recogniser)?,
-                ]);
+                let mut embed =
+                    |still: &Still| anyhow::Ok(recogniser.embed(&enlarged(still)?.planes)?);
+                naive.push([embed(&probe.single.1)?, embed(&probe.rebuilt)?]);
             }
             let features = |pair: &Pair| features(&pair.rebuilt);
             seen.push(Seen {
                 learned: vec![
-                    learned().iter().map(|pair| pair.single.0.clone()).collect(),
-                    learned().iter().map(features).collect(),
+                    learned.iter().map(|pair| pair.single.0.clone()).collect(),
+                    learned.iter().map(features).collect(),
                 ],
                 probed: vec![probe.single.0.clone(), features(&probe)],
             });
-            if (number + 1).is_multiple_of(100) {
-                eprintln!("{name}: {} of {} photos", number + 1, self.people.photos.len());
-            }
         }
         let target = Target { subjects: self.subjects, sources: vec![seen] };
         let outcome = self.plan.run(&target, 2, name);
@@ -226,6 +213,19 @@ impl Job<'_> {
             naive_gain_interval: naive.map(|(.., interval)| interval),
             reversible: sure(gain_interval) || naive.is_some_and(|(.., interval)| sure(interval)),
         })
+    }
+
+    /// What is probed of a photo and what is learned from it.
+    fn photo(&self, number: usize, redaction: &Redaction) -> anyhow::Result<(Pair, Vec<Pair>)> {
+        let photo = self.people.photos.get(number).context("a photo")?;
+        let frame = people::open(&photo.path)?;
+        let seed = self.options.seed.wrapping_mul(1_000_003).wrapping_add(number as u64);
+        let mut random = ChaCha8Rng::seed_from_u64(seed);
+        let probe = self.pair(&frame, photo.face, redaction, &mut random)?;
+        // Nothing is random in a blur: one look at a photo is all there is to learn from it.
+        let again = if matches!(redaction, Redaction::Cells(..)) { LEARNED } else { 0 };
+        let pairs = (0..again).map(|_| self.pair(&frame, photo.face, redaction, &mut random));
+        Ok((probe, pairs.collect::<anyhow::Result<_>>()?))
     }
 
     /// Rank-1 of a recogniser against the clear photos of other groups: single, rebuilt, and 95% of the gain.
