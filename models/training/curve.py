@@ -40,6 +40,7 @@ def chosen(arguments):
     options.add_argument("--luma")
     options.add_argument("--chroma-noise", type=int, default=0)
     options.add_argument("--chroma-quantum", type=int, default=2)
+    options.add_argument("--centred", action="store_true")
     return options.parse_args(arguments.split())
 
 
