@@ -31,6 +31,7 @@ struct File {
     #[serde(default = "policy_default")]
     policy: String,
     static_regions: Option<PathBuf>,
+    state: Option<PathBuf>,
     seal_key: PathBuf,
     grant: PathBuf,
     #[serde(default = "deadline_default")]
@@ -78,6 +79,8 @@ pub struct Config {
     pub clip_deadline: Duration,
     /// Who may offer which camera.
     pub gateways: Gateways,
+    /// Where what is usual on each camera is kept; absent: it is learned anew after each start.
+    pub state: Option<PathBuf>,
 }
 
 impl Config {
@@ -144,6 +147,7 @@ impl Config {
             },
             clip_deadline: file.clip_deadline.0,
             gateways,
+            state: file.state.map(at),
         })
     }
 }

@@ -75,6 +75,7 @@ A configuration:
                                       # that `fog-node policies --static-regions windows.toml` prints
   seal_key = \"seal.key\"             # 64 hexadecimal digits
   grant = \"grant.json\"              # the site's permission for that key
+  state = \"state\"                    # numbers of what is usual on each camera, learned in its first week; no pictures
   clip_deadline = \"60s\"             # 1s to 10m; longer lets a hanging decoder block a core for longer
   allow_swap = false                  # true: raw video in memory may be swapped to a disk
 

@@ -51,6 +51,8 @@ pub mod count {
     pub const DOUBTED: &str = "frames_doubted_total";
     /// Slots whose picture could not be decoded.
     pub const UNDECODABLE: &str = "slots_undecodable_total";
+    /// Times that the file of what is usual on each camera could not be read or written.
+    pub const WATCHES_NOT_KEPT: &str = "watches_not_kept_total";
     /// Workers that became ready.
     pub const WORKERS_STARTED: &str = "workers_started_total";
     /// Times that a worker could not be started again.

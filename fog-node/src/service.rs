@@ -3,7 +3,7 @@
 //! An orderly end: the endpoint goes offline, new offers are refused, clips in hand are finished within [`GRACE`],
 //! connections are closed, workers end, the status goes offline, the bus says goodbye.
 
-use std::{process::Command, sync::Arc, time::Duration};
+use std::{path::Path, process::Command, sync::Arc, time::Duration};
 
 use base::{Clock, Shutdown, SystemClock, counters::Counters};
 use link::{
@@ -31,6 +31,8 @@ use crate::{
 
 /// How often the status is published and old prefixes are dropped.
 const ROUND: Duration = Duration::from_secs(2);
+/// Rounds between two times that what is usual on each camera is saved: a crash may cost a minute of a week.
+const SAVED_EACH: u32 = 30;
 /// Longest time for the clips in hand once the end was asked for: less than the 30 s that Kubernetes waits.
 const GRACE: Duration = Duration::from_secs(20);
 /// Longest time for each of the steps behind it, which only close what is open.
@@ -160,6 +162,7 @@ pub async fn run_over(
     let credentials = config.credentials;
     let bridge = Bridge::connect(config.bridge, credentials, Arc::clone(&counters), &tasks);
     let local = listener.local_addr();
+    let watches = watches(config.state.as_deref(), &counters);
     let node = Arc::new(Node {
         identity: config.identity,
         address: config.advertise.unwrap_or_else(|| local.to_string()),
@@ -168,7 +171,7 @@ pub async fn run_over(
         counters,
         gateways: config.gateways,
         pool,
-        watches: Watches::default(),
+        watches,
         bridge,
         draining: shutdown.clone(),
     });
@@ -179,8 +182,9 @@ pub async fn run_over(
     if let Err(error) = base::telemetry::announce_ready(&ready) {
         tracing::debug!(%error, "nobody reads the ready line");
     }
-    rounds(&node, buses.as_ref(), &shutdown).await;
+    rounds(&node, buses.as_ref(), config.state.as_deref(), &shutdown).await;
     stop(&node, buses, &tasks).await;
+    save(&node, config.state.as_deref()).await;
     tracing::info!(counters = ?node.counters.snapshot(), "ended");
     Ok(())
 }
@@ -189,11 +193,39 @@ fn last_will(identity: &Identity) -> Result<Message, BusError> {
     Message::json(&topic::status(identity), &node::status(identity, Presence::Offline), true)
 }
 
-/// Publishes status and endpoint and drops old prefixes, until shutdown.
-async fn rounds(node: &Node, buses: Option<&Buses>, shutdown: &Shutdown) {
+/// What is usual on each camera, as it was saved.
+fn watches(state: Option<&Path>, counters: &Counters) -> Watches {
+    let Some(state) = state else { return Watches::default() };
+    Watches::load(state).unwrap_or_else(|error| {
+        counters.add(node::count::WATCHES_NOT_KEPT, 1);
+        tracing::warn!(%error, "what is usual on each camera cannot be read and is learned anew");
+        Watches::default()
+    })
+}
+
+async fn save(node: &Arc<Node>, state: Option<&Path>) {
+    let Some(state) = state.map(Path::to_owned) else { return };
+    let shared = Arc::clone(node);
+    let saved = tokio::task::spawn_blocking(move || shared.watches.save(&state)).await;
+    if let Err(error) = saved.unwrap_or_else(|panicked| Err(panicked.into())) {
+        node.counters.add(node::count::WATCHES_NOT_KEPT, 1);
+        tracing::warn!(%error, "what is usual on each camera could not be saved");
+    }
+}
+
+/// Publishes status and endpoint, drops old prefixes and saves what is usual, until shutdown.
+async fn rounds(
+    node: &Arc<Node>,
+    buses: Option<&Buses>,
+    state: Option<&Path>,
+    shutdown: &Shutdown,
+) {
     let mut said: Option<FogEndpoint> = None;
-    loop {
+    for round in 1u32.. {
         node.receiver.expire();
+        if round.is_multiple_of(SAVED_EACH) {
+            save(node, state).await;
+        }
         if let Some(Buses { status, endpoint: bus, .. }) = buses {
             publish(status, &topic::status(&node.identity), &node.status(Presence::Online));
             let endpoint = node.endpoint(Presence::Online);

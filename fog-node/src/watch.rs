@@ -1,8 +1,11 @@
 //! Owns what a fog node knows of how the detector does on each camera, from the notes of its workers. It goes into the
-//! status and decides nothing: frames are withheld in the worker.
+//! status and decides nothing: frames are withheld in the worker. What is usual on a camera takes a week to learn, so it
+//! outlives the process: counts by camera in one small file, nothing of a picture.
 
 use std::{
     collections::BTreeMap,
+    io,
+    path::Path,
     sync::{Mutex, MutexGuard, PoisonError},
 };
 
@@ -10,6 +13,7 @@ use proto::{
     CameraId, UtcTime,
     watch::{CameraWatch, Notes},
 };
+use serde::{Deserialize, Serialize};
 
 use crate::canary::drift::Drift;
 
@@ -18,8 +22,23 @@ const STRANGE_FROM: u64 = 100;
 /// Frames with something in them that make a camera a busy one.
 const BUSY_FROM: u64 = 100;
 
+/// Name of the file in the state folder.
+const FILE: &str = "watches.json";
+/// Version of the file.
+const VERSION: u32 = 1;
+/// A camera has less than 4 kB, a fog node at most a few hundred cameras.
+const FILE_BYTES_MAX: u64 = 4 << 20;
+
+/// What the file holds.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct File {
+    version: u32,
+    cameras: BTreeMap<CameraId, Camera>,
+}
+
 /// One camera.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 struct Camera {
     with_boxes: u64,
     silent_in_a_row: u64,
@@ -34,6 +53,38 @@ struct Camera {
 pub struct Watches(Mutex<BTreeMap<CameraId, Camera>>);
 
 impl Watches {
+    /// What was saved in a state folder; nothing where nothing was.
+    ///
+    /// # Errors
+    /// When the file cannot be read or is none of this version: whoever calls starts with nothing and says so.
+    pub fn load(folder: &Path) -> io::Result<Self> {
+        let path = folder.join(FILE);
+        let named = |what: String| io::Error::other(format!("{}: {what}", path.display()));
+        let bytes = match std::fs::metadata(&path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Self::default()),
+            Ok(file) if file.len() > FILE_BYTES_MAX => {
+                return Err(named(format!("{} bytes, {FILE_BYTES_MAX} at most", file.len())));
+            }
+            _ => std::fs::read(&path).map_err(|e| named(e.to_string()))?,
+        };
+        let file: File = serde_json::from_slice(&bytes).map_err(|e| named(e.to_string()))?;
+        if file.version != VERSION {
+            return Err(named(format!("version {}, not {VERSION}", file.version)));
+        }
+        Ok(Self(Mutex::new(file.cameras)))
+    }
+
+    /// Writes what is known into a state folder, durably. Blocks.
+    ///
+    /// # Errors
+    /// What the file system says.
+    pub fn save(&self, folder: &Path) -> io::Result<()> {
+        let file = File { version: VERSION, cameras: self.lock().clone() };
+        let bytes = serde_json::to_vec(&file).map_err(io::Error::other)?;
+        std::fs::create_dir_all(folder)?;
+        base::files::write_durable(&folder.join(FILE), &bytes)
+    }
+
     /// Takes what a worker noticed in one clip of a camera that was captured at `at`.
     pub fn note(&self, camera: &CameraId, at: UtcTime, notes: &Notes) {
         let mut cameras = self.lock();
@@ -100,6 +151,47 @@ mod tests {
         assert!(fell.fell_silent && fell.silent_in_a_row == 100);
         assert!(!after(&[busy, silent(100), (1, clip(2, 1, 1))]).fell_silent, "it is back");
         assert!(!after(&[silent(1000)]).fell_silent, "it never was busy");
+    }
+
+    #[test]
+    fn what_is_usual_on_a_camera_outlives_the_process() {
+        let folder = tempfile::tempdir().unwrap();
+        let state = folder.path().join("state");
+        let camera: CameraId = "door".parse().unwrap();
+        let canaries = proto::watch::Canaries { drawn: 9, found: 7 };
+        let notes = Notes { canaries: [canaries; 3], ..clip(9, 9, 0) };
+        let (day, twice) = (86_400_000_000_000, 2);
+        let seen = |watches: &Watches, days: std::ops::Range<i64>| {
+            for number in days.flat_map(|day| (0..200).map(move |n| day * 200 + n)) {
+                watches.note(&camera, UtcTime::EPOCH.plus_ns(number * day / 200), &notes);
+            }
+        };
+        let whole = Watches::default();
+        seen(&whole, 0..8);
+        assert!(whole.status()[&camera].canary_recall["64+"].usual_milli.is_some());
+        let mut days = 0..0;
+        for until in [3, 8] {
+            // Each time in another process.
+            let part = Watches::load(&state).unwrap();
+            days = days.end..until;
+            seen(&part, days.clone());
+            (0..twice).for_each(|_| part.save(&state).unwrap());
+        }
+        assert_eq!(Watches::load(&state).unwrap().status(), whole.status());
+    }
+
+    #[test]
+    fn a_file_that_is_none_is_named() {
+        let folder = tempfile::tempdir().unwrap();
+        assert!(Watches::load(folder.path()).unwrap().status().is_empty(), "nothing was saved");
+        for wrong in ["", "{}", "{\"version\": 2, \"cameras\": {}}"] {
+            std::fs::write(folder.path().join(FILE), wrong).unwrap();
+            let error = Watches::load(folder.path()).unwrap_err().to_string();
+            assert!(error.contains(FILE), "{wrong}: {error}");
+        }
+        let long = std::fs::File::create(folder.path().join(FILE)).unwrap();
+        long.set_len(FILE_BYTES_MAX + 1).unwrap();
+        assert!(Watches::load(folder.path()).unwrap_err().to_string().contains("at most"));
     }
 
     #[test]

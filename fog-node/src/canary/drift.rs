@@ -3,6 +3,8 @@
 
 use std::collections::BTreeMap;
 
+use serde::{Deserialize, Serialize};
+
 use proto::{
     UtcTime,
     watch::{CANARY_SIZES, Canaries, CanaryRecall},
@@ -30,7 +32,7 @@ const SUM_MAX: f64 = 1.5 * ALARM;
 const RECENT: f64 = 100.0;
 
 /// One size on one camera.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
 struct Size {
     learned: [Canaries; PARTS],
     drawn: u64,
@@ -39,7 +41,7 @@ struct Size {
 }
 
 /// One camera.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Drift {
     began: Option<UtcTime>,
     learning: bool,

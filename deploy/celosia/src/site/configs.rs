@@ -106,6 +106,7 @@ struct Fog<'a> {
     policy: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
     static_regions: Option<&'a Path>,
+    state: &'static str,
     seal_key: &'static str,
     grant: &'static str,
     allow_swap: bool,
@@ -234,6 +235,7 @@ pub(super) fn all(
         assets: &plan.assets,
         policy: &plan.policy,
         static_regions: plan.static_regions.as_deref(),
+        state: "../fog",
         seal_key: "../pki/fog/seal.key",
         grant: "../pki/fog/grant.json",
         // `celosia` warns where swap is on; whoever owns the machine decides.
