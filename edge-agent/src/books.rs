@@ -12,6 +12,8 @@ use std::{
 use proto::{CameraId, UtcTime, record::Tally};
 use serde::{Deserialize, Serialize};
 
+use crate::due::Due;
+
 /// Version of the file.
 const VERSION: u16 = 1;
 
@@ -40,6 +42,9 @@ pub struct Settled {
     /// Up to when a live camera is accounted for, beside what is held; absent while nothing is expected of it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub until: Option<UtcTime>,
+    /// What has been due since then; absent where an earlier program wrote the ledger.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub due: Option<Due>,
 }
 
 impl Settled {

@@ -8,6 +8,7 @@ pub mod books;
 pub mod config;
 pub mod control;
 pub mod courier;
+pub mod due;
 pub mod fogs;
 pub mod gateway;
 pub mod held;

@@ -14,10 +14,11 @@ use tokio::{sync::watch, task::spawn_blocking};
 
 use crate::{
     config::Camera,
+    due::Due,
     gateway::{Gateway, count},
     held::Fresh,
     keeper::{KeepError, Keeper},
-    schedule::{Phase, Plan, Schedule},
+    schedule::{Phase, Plan},
     sessions::{self, Run, RunFile, SessionError},
 };
 
@@ -51,6 +52,10 @@ pub struct Recorder {
     /// The camera went away and has not given anything since.
     away: bool,
     wait: Duration,
+    /// The wall time from which the plan's time counts.
+    began: UtcTime,
+    /// It does not record now, by its schedule.
+    paused: bool,
 }
 
 /// A session that runs.
@@ -77,6 +82,7 @@ impl Recorder {
         plan: watch::Receiver<Plan>,
         shutdown: Shutdown,
     ) -> Self {
+        let began = beginning(&gateway);
         Self {
             gateway,
             camera,
@@ -86,6 +92,8 @@ impl Recorder {
             shutdown,
             away: false,
             wait: FIRST_WAIT,
+            began,
+            paused: false,
         }
     }
 
@@ -96,7 +104,10 @@ impl Recorder {
             let phase = self.plan.borrow_and_update().at(now);
             match phase {
                 Phase::Wait(until) => {
-                    self.rest().await;
+                    match until {
+                        Some(_) => self.idle().await,
+                        None => self.rest().await,
+                    }
                     self.tell(CameraState::Paused, None);
                     self.pause(until.map(|until| until.saturating_sub(now))).await;
                 }
@@ -208,8 +219,7 @@ impl Recorder {
     }
 
     fn wall_offset(&self) -> i64 {
-        let since = i64::try_from(self.gateway.clock.now().as_micros()).unwrap_or(i64::MAX);
-        self.gateway.clock.utc_micros().saturating_sub(since)
+        beginning(&self.gateway).micros()
     }
 
     /// One session, until the source ends, the plan says so, or shutdown.
@@ -258,10 +268,8 @@ impl Recorder {
                     if self.clock_stepped(&session) {
                         tracing::warn!(camera = %self.camera.id, "the wall clock stepped: new session");
                         self.gateway.counters.add(count::CLOCK_SET, 1);
-                        let (id, now) = (self.camera.id.clone(), self.gateway.utc());
-                        self.gateway
-                            .with_keeper(move |keeper| keeper.expect_anew(&id, now))
-                            .await?;
+                        self.began = beginning(&self.gateway);
+                        self.expect_anew().await;
                         return Ok(());
                     }
                 }
@@ -326,11 +334,16 @@ impl Recorder {
         counters.add(count::LEADING, u64::from(clip.marks.leading_dropped));
         loop {
             let (clip, name, now) = (Arc::clone(&clip), id.clone(), self.gateway.utc());
-            let (every_ns, schedule) = (self.camera.every_ns, self.schedule());
+            let every_ns = self.camera.every_ns;
+            let due = (!self.camera.is_run_once()).then(|| self.due());
             let work = move |keeper: &mut Keeper| {
                 let (bytes, interval) = (clip.bytes.as_slice(), clip.interval);
                 // What lies between this clip and the last; a disk that cannot say so cannot keep the clip either.
-                let slots = keeper.gap(&name.camera, schedule, every_ns, captured_at)?;
+                let mut slots = 0;
+                if let Some(due) = due {
+                    slots += keeper.expect(&name.camera, due, every_ns, captured_at)?;
+                    slots += keeper.gap(&name.camera, every_ns, captured_at)?;
+                }
                 let fresh = Fresh { clip: name, bytes, interval, every_ns, captured_at, clock };
                 keeper.keep(&fresh, now).map(|_| slots)
             };
@@ -357,15 +370,39 @@ impl Recorder {
         }
     }
 
-    fn schedule(&self) -> Schedule {
-        self.plan.borrow().schedule
+    fn due(&self) -> Due {
+        Due::of(&self.plan.borrow(), self.began)
     }
 
     /// A live camera should record from now on.
-    async fn expect(&self) {
+    async fn expect(&mut self) {
+        if self.camera.is_run_once() {
+            return;
+        }
+        if std::mem::take(&mut self.paused) {
+            self.began = beginning(&self.gateway);
+            return self.expect_anew().await;
+        }
+        let (due, every_ns, now) = (self.due(), self.camera.every_ns, self.gateway.utc());
+        self.account(move |keeper, id| keeper.expect(id, due, every_ns, now)).await;
+    }
+
+    /// What lies before now is accounted for.
+    async fn expect_anew(&self) {
+        let (due, now) = (self.due(), self.gateway.utc());
+        self.account(move |keeper, id| keeper.expect_anew(id, due, now).map(|()| 0)).await;
+    }
+
+    /// A live camera does not record for a while, by its schedule. Where this process does not live to its end, the next
+    /// one knows what was due.
+    async fn idle(&mut self) {
+        if std::mem::take(&mut self.away) {
+            self.count_gap().await;
+        }
+        self.paused = true;
+        self.began = beginning(&self.gateway);
         if !self.camera.is_run_once() {
-            let now = self.gateway.utc();
-            self.account(move |keeper, id| keeper.expect(id, now).map(|()| 0)).await;
+            self.expect_anew().await;
         }
     }
 
@@ -380,9 +417,8 @@ impl Recorder {
 
     /// Counts what a live camera should have given until now and did not.
     async fn count_gap(&self) {
-        let (every_ns, schedule) = (self.camera.every_ns, self.schedule());
-        let now = self.gateway.utc();
-        self.account(move |keeper, id| keeper.gap(id, schedule, every_ns, now)).await;
+        let (every_ns, now) = (self.camera.every_ns, self.gateway.utc());
+        self.account(move |keeper, id| keeper.gap(id, every_ns, now)).await;
     }
 
     /// Does something to the account of this camera. What a disk does not take is counted with the next gap.
@@ -400,4 +436,11 @@ impl Recorder {
             Err(error) => tracing::error!(camera = %self.camera.id, %error, "gap not counted yet"),
         }
     }
+}
+
+/// The wall time at which the monotonic clock, and with it a plan's time, began.
+fn beginning(gateway: &Gateway) -> UtcTime {
+    let since = i64::try_from(gateway.clock.now().as_micros()).unwrap_or(i64::MAX);
+    let micros = gateway.clock.utc_micros().saturating_sub(since);
+    UtcTime::from_micros(micros).unwrap_or(UtcTime::EPOCH)
 }

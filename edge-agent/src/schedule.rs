@@ -44,15 +44,6 @@ impl Schedule {
             Phase::Wait(Some(begin + each))
         }
     }
-
-    /// How much of a stretch should be recorded, as if it began with a period.
-    #[must_use]
-    pub fn within(self, stretch: Duration) -> Duration {
-        let Self::Periodic { record, each } = self else { return stretch };
-        let periods = stretch.as_nanos() / each.as_nanos().max(1);
-        let rest = Duration::from_nanos_u128(stretch.as_nanos() % each.as_nanos().max(1));
-        record.saturating_mul(u32::try_from(periods).unwrap_or(u32::MAX)) + rest.min(record)
-    }
 }
 
 /// What to do, and until when (since the camera's start; absent: until told otherwise).
@@ -100,8 +91,6 @@ mod tests {
         assert_eq!(schedule.at(s(0)), Phase::Record(Some(s(10))));
         assert_eq!(schedule.at(s(10)), Phase::Wait(Some(s(60))));
         assert_eq!(schedule.at(s(125)), Phase::Record(Some(s(130))));
-        assert_eq!([5, 30, 125].map(|t| schedule.within(s(t))), [s(5), s(10), s(25)]);
-        assert_eq!(Schedule::Continuous.within(s(125)), s(125));
         assert_eq!(Schedule::periodic(s(60), s(60)), Ok(Schedule::Continuous));
         assert!(Schedule::periodic(s(0), s(60)).is_err());
         assert!(Schedule::periodic(s(61), s(60)).is_err());

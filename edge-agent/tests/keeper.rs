@@ -5,9 +5,10 @@
 use std::{path::Path, time::Duration};
 
 use edge_agent::{
+    due::Due,
     held::{Failure, Fresh, Retention},
     keeper::{KeepError, Keeper},
-    schedule::Schedule,
+    schedule::{Plan, Schedule},
     store::{Store, memory::MemoryStore},
 };
 use proto::{
@@ -51,6 +52,11 @@ fn keep(keeper: &mut Keeper, seq: u64, bytes: &[u8]) -> Result<bool, KeepError> 
     let fresh =
         Fresh { clip: clip(seq), bytes, interval, every_ns: EVERY, captured_at, clock: CLOCK };
     keeper.keep(&fresh, captured_at)
+}
+
+/// What is due of a camera that was started, by a process that began at this second.
+fn due(schedule: Schedule, began: i64) -> Due {
+    Due::of(&Plan { schedule, started: true, now_until: None }, at(began))
 }
 
 fn receipt(seq: u64, failure: Option<ClipFailure>) -> Receipt {
@@ -229,19 +235,20 @@ fn slots_balance_whatever_write_is_the_last_before_a_crash() {
 #[test]
 fn what_a_live_camera_did_not_record_is_counted_across_crashes_and_once() {
     let (folder, store) = (tempfile::tempdir().unwrap(), MemoryStore::new(1000));
-    let gap = |keeper: &mut Keeper, now| {
-        keeper.gap(&camera(), Schedule::Continuous, EVERY, at(now)).unwrap()
+    let gap = |keeper: &mut Keeper, now| keeper.gap(&camera(), EVERY, at(now)).unwrap();
+    let expect = |keeper: &mut Keeper, now| {
+        keeper.expect(&camera(), due(Schedule::Continuous, now), EVERY, at(now)).unwrap()
     };
     let mut keeper = open(&store, folder.path(), at(0)).unwrap();
     assert_eq!(gap(&mut keeper, 100), 0, "nothing was expected yet");
-    keeper.expect(&camera(), at(0)).unwrap();
+    assert_eq!(expect(&mut keeper, 0), 0);
     keep(&mut keeper, 0, b"10 s").unwrap();
     assert_eq!(gap(&mut keeper, 14), 0, "less than a slot");
     drop(keeper);
 
     // Killed, and back at 31 s: 21 s are missing, whether the clip is still held or not.
     let mut keeper = open(&store, folder.path(), at(31)).unwrap();
-    keeper.expect(&camera(), at(31)).unwrap();
+    assert_eq!(expect(&mut keeper, 31), 0);
     let job = keeper.next(Duration::ZERO).unwrap().unwrap();
     keeper.settle(&job.name, &clip(0), &receipt(0, None), at(31)).unwrap();
     drop(keeper);
@@ -257,7 +264,7 @@ fn what_a_live_camera_did_not_record_is_counted_across_crashes_and_once() {
     keeper.rest(&camera()).unwrap();
     drop(keeper);
     let mut keeper = open(&store, folder.path(), at(9000)).unwrap();
-    keeper.expect(&camera(), at(9000)).unwrap();
+    assert_eq!(expect(&mut keeper, 9000), 0);
     assert_eq!(gap(&mut keeper, 9004), 0);
     let ledger = keeper.ledger(&camera());
     assert_eq!((ledger.captured, ledger.gaps), (2, 5));
@@ -268,8 +275,60 @@ fn what_a_live_camera_did_not_record_is_counted_across_crashes_and_once() {
 fn a_clock_that_is_set_makes_no_gap() {
     let (folder, store) = (tempfile::tempdir().unwrap(), MemoryStore::new(1000));
     let mut keeper = open(&store, folder.path(), at(0)).unwrap();
-    keeper.expect(&camera(), at(0)).unwrap();
-    keeper.expect_anew(&camera(), at(86_400)).unwrap();
-    let mut gap = |now| keeper.gap(&camera(), Schedule::Continuous, EVERY, at(now)).unwrap();
+    let due = due(Schedule::Continuous, 0);
+    keeper.expect(&camera(), due, EVERY, at(0)).unwrap();
+    keeper.expect_anew(&camera(), due, at(86_400)).unwrap();
+    let mut gap = |now| keeper.gap(&camera(), EVERY, at(now)).unwrap();
     assert_eq!((gap(86_404), gap(10)), (0, 0));
+}
+
+/// 10 s each 60 s, two slots a stretch. Whenever the gateway dies and however long it is away: what the periods of the
+/// one that died had in them is counted, not what those of its successor would have.
+#[test]
+fn what_a_periodic_camera_did_not_record_is_counted_exactly_by_the_periods_that_were_missed() {
+    let schedule = Schedule::periodic(Duration::from_secs(10), Duration::from_secs(60)).unwrap();
+    // Killed at a second of its first period and back at another: slots that nobody recorded.
+    for (killed, back, slots) in [
+        // In the middle of a stretch, of which 5 s are kept.
+        (5, 8, 0),
+        (5, 12, 1),
+        (5, 59, 1),
+        (5, 63, 1),
+        (5, 66, 2),
+        (5, 200, 7),
+        // In a pause.
+        (30, 59, 0),
+        (30, 69, 1),
+        (30, 100, 2),
+        (30, 300, 8),
+        // For a day.
+        (30, 30 + 86_400, 2 * 1_440),
+    ] {
+        let (folder, store) = (tempfile::tempdir().unwrap(), MemoryStore::new(1000));
+        let mut keeper = open(&store, folder.path(), at(0)).unwrap();
+        let before = due(schedule, 0);
+        assert_eq!(keeper.expect(&camera(), before, EVERY, at(0)).unwrap(), 0);
+        // Accounted for up to a clip's end, or up to the pause.
+        keeper.expect_anew(&camera(), before, at(killed)).unwrap();
+        drop(keeper);
+        let mut keeper = open(&store, folder.path(), at(back)).unwrap();
+        let after = due(schedule, back);
+        let counted = keeper.expect(&camera(), after, EVERY, at(back)).unwrap();
+        assert_eq!(counted, slots, "killed at {killed}, back at {back}");
+        // Its own stretch begins now, and the camera answers after a second.
+        assert_eq!(keeper.gap(&camera(), EVERY, at(back + 1)).unwrap(), 0, "{killed} {back}");
+        assert_eq!(keeper.ledger(&camera()).gaps, slots);
+    }
+}
+
+#[test]
+fn another_plan_does_not_change_what_was_due_before_it() {
+    let (folder, store) = (tempfile::tempdir().unwrap(), MemoryStore::new(1000));
+    let mut keeper = open(&store, folder.path(), at(0)).unwrap();
+    keeper.expect(&camera(), due(Schedule::Continuous, 0), EVERY, at(0)).unwrap();
+    // It is away, and is told to record less at 20 s: four slots were due until then.
+    let schedule = Schedule::periodic(Duration::from_secs(10), Duration::from_secs(60)).unwrap();
+    assert_eq!(keeper.expect(&camera(), due(schedule, 0), EVERY, at(20)).unwrap(), 4);
+    assert_eq!(keeper.gap(&camera(), EVERY, at(59)).unwrap(), 0);
+    assert_eq!(keeper.gap(&camera(), EVERY, at(71)).unwrap(), 2);
 }
