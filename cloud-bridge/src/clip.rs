@@ -15,9 +15,9 @@ use crate::bridge::count;
 
 /// How far the clocks of fog and bridge may differ when the validity of a grant is judged.
 const CLOCK_SKEW: Duration = Duration::from_secs(300);
-/// How far the time of a frame may be from its slot: cameras give pictures of their own times, and none gives less than
-/// one in a second.
-const SLOT_TOLERANCE_US: i64 = 1_000_000;
+/// How far the time of a frame may be from its slot: a fog node takes a key frame within a second, and cameras give
+/// pictures of their own times, none less than one in a second.
+const SLOT_TOLERANCE_US: i64 = 2_000_000;
 
 /// Why a clip cannot be committed. The fog node gets it as one line.
 #[derive(Debug, thiserror::Error)]

@@ -233,14 +233,15 @@ impl Pipeline {
     }
 }
 
-/// How far a frame may be from its slot: half a second, and a tenth of the sampling interval where that is less, so that
-/// no frame serves two slots. The bridge takes a second; the manifest says the frame's own time.
+/// How far a frame may be from its slot: a second, and a fifth of the sampling interval where that is less, so that no
+/// frame serves two slots. Cameras with a key frame each 2 s or less then never have anything else decoded. The bridge
+/// takes more; the manifest says the frame's own time.
 fn tolerance_ns(offer: &Offer) -> i64 {
-    (offer.every_ns / 10).clamp(0, TOLERANCE_NS_MAX)
+    (offer.every_ns / 5).clamp(0, TOLERANCE_NS_MAX)
 }
 
 /// Most that a frame may be from its slot, in nanoseconds: people on a pavement change within seconds.
-const TOLERANCE_NS_MAX: i64 = 500_000_000;
+const TOLERANCE_NS_MAX: i64 = 1_000_000_000;
 
 /// A frame that waits for its successor.
 struct Held {

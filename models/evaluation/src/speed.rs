@@ -31,7 +31,7 @@ pub(crate) struct Options {
 }
 
 /// How far a frame may be from its time, as a fog node has it for a frame each 5 s.
-const TOLERANCE_NS: i64 = 500_000_000;
+const TOLERANCE_NS: i64 = 1_000_000_000;
 /// The stages in their order.
 const STAGES: [&str; 5] = ["seek and decode", "detect", "redact", "audit", "encode and seal"];
 
