@@ -2,7 +2,9 @@
 //! that accounts for every slot.
 
 use models::{Detection, FaceDetector};
-use privacy::{CanaryFrame, ClipError, FrameMeta, Looked, Noise, Policy, RawClip, Seen, Withheld};
+use privacy::{
+    CanaryFrame, Classifier, ClipError, FrameMeta, Looked, Noise, Policy, RawClip, Seen, Withheld,
+};
 use proto::{
     CameraId, Digest, FrameId,
     envelope::SealGrant,
@@ -27,6 +29,8 @@ pub struct Pipeline {
     pub auditor: Box<dyn FaceDetector>,
     /// How faces are covered.
     pub policy: Policy,
+    /// Classifies faces before they are covered whole; absent where cells are released.
+    pub classifier: Option<Classifier>,
     /// Seals frames.
     pub key: SigningKey,
     /// The site's permission to.
@@ -188,7 +192,8 @@ impl Pipeline {
     ) {
         let Held { place, frame, looked, found, canaries } = held;
         let mut auditor = Heard::new(self.auditor.as_mut());
-        let redacted = looked.redact(before, after, &self.policy, noise);
+        let classifier = self.classifier.as_mut();
+        let redacted = looked.redact_classified(before, after, &self.policy, noise, classifier);
         let audited =
             redacted.and_then(|frame| privacy::audit(frame, &mut auditor, &self.policy, noise));
         let look = Look { found: found.len(), sure: auditor.sure() };

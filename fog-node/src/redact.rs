@@ -92,10 +92,12 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
         let frame = SealedFrame::open(envelope, &site.root.public())?;
         let name = format!("{:04}.jpg", frame.manifest().frame.slot);
         std::fs::write(options.out.join(&name), frame.bytes()).with_context(|| name.clone())?;
+        let said = frame.manifest().regions.iter().filter(|region| region.said.is_some());
         eprintln!(
-            "{name}: {} regions, {} with cells",
+            "{name}: {} regions, {} with cells, {} classified before they were covered",
             frame.manifest().regions.len(),
-            frame.manifest().grids().count()
+            frame.manifest().grids().count(),
+            said.count()
         );
     }
     let tally = output.record.tally();

@@ -7,8 +7,8 @@ use std::{
 };
 
 use anyhow::{Context, bail};
-use onnx::{Detectors, Runtime};
-use privacy::{Policy, StaticRegions};
+use onnx::{Detectors, MaskCells, Runtime};
+use privacy::{Classifier, Policy, StaticRegions};
 use proto::{
     envelope::SealGrant, limits::CLIP_BYTES_MAX, signing::SigningKey, wire::WorkerMessage,
 };
@@ -95,7 +95,14 @@ pub fn open(options: &Options) -> anyhow::Result<Pipeline> {
     let runtime = Runtime::load(&options.assets.join("libonnxruntime.so"))?;
     let Detectors { detector, auditor } = Detectors::open(&runtime, &options.assets)?;
     let (detector, auditor) = (Box::new(detector), Box::new(auditor));
-    Ok(Pipeline { detector, auditor, policy, key, grant, silence: Silence::default() })
+    let silence = Silence::default();
+    // Where cells are released their reader classifies them, and nothing is loaded for it here.
+    let classifier = if policy.releases_cells() {
+        None
+    } else {
+        Some(Classifier::new(Box::new(MaskCells::shipped(&runtime)?))?)
+    };
+    Ok(Pipeline { detector, auditor, policy, classifier, key, grant, silence })
 }
 
 /// Serves until standard input ends.

@@ -36,7 +36,15 @@ fn pipeline(mut looks: Vec<Vec<Detection>>) -> Pipeline {
     let detector = Scripted::answers(1, move || Ok(looks.pop().unwrap()));
     let auditor = Scripted::boxes(2, vec![]);
     let (detector, auditor) = (Box::new(detector), Box::new(auditor));
-    Pipeline { detector, auditor, policy, key, grant, silence: Silence::default() }
+    Pipeline {
+        detector,
+        auditor,
+        policy,
+        classifier: None,
+        key,
+        grant,
+        silence: Silence::default(),
+    }
 }
 
 /// A second of a still test picture.

@@ -9,6 +9,7 @@ pub mod detector;
 pub mod pixels;
 pub mod pyramid;
 pub mod ultraface;
+pub mod weights;
 
 pub use agreement::Finding;
 pub use classifier::{

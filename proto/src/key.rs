@@ -7,6 +7,8 @@ use crate::{CameraId, Digest, Manifest, SiteId, UtcTime};
 pub const FRAMES: &str = "frames/v1/";
 /// First level of every result key.
 pub const RESULTS: &str = "results/v1/";
+/// First level of every key of an annotated picture, among the results; written on request only.
+pub const ANNOTATED: &str = "annotated/v1/";
 /// First level of every key at which is written, among the results, why an object has none.
 pub const DEAD_LETTERS: &str = "dead-letters/v1/";
 
@@ -72,6 +74,14 @@ pub fn results_prefix(frame_key: &str) -> Option<String> {
     Some(format!("{RESULTS}{stem}/"))
 }
 
+/// `annotated/v1/{same stem}/{model digest}.jpg`: where the annotated picture of a frame is; nothing when the key is no
+/// frame key.
+#[must_use]
+pub fn annotated_key(frame_key: &str, model: &Digest) -> Option<String> {
+    let stem = frame_key.strip_prefix(FRAMES)?.strip_suffix(".jpg")?;
+    Some(format!("{ANNOTATED}{stem}/{model}.jpg"))
+}
+
 /// Where is written why the object at `key` has no result: `dead-letters/v1/{stem}.json`, and for what can be the key of
 /// neither frame nor pack the digest of the key under `dead-letters/v1/other/`.
 #[must_use]
@@ -115,6 +125,8 @@ mod tests {
         assert_eq!(result_key(&manifest, &model), format!("results/v1/{stem}/{model}.json"));
         let prefix = results_prefix(&frame_key(&manifest)).unwrap();
         assert!(result_key(&manifest, &model).starts_with(&prefix));
+        let annotated = annotated_key(&frame_key(&manifest), &model);
+        assert_eq!(annotated, Some(format!("annotated/v1/{stem}/{model}.jpg")));
         let clip = &manifest.frame.clip;
         assert!(prefix.starts_with(&results_hour_prefix(
             &clip.site,

@@ -1,5 +1,15 @@
 //! Owns the manifest: what an envelope says about its frame. Everything drawn over a face can be rebuilt from it;
 //! nothing in it is finer than a box and its cells.
+//!
+//! | version | faces are classified by | has besides |
+//! |---|---|---|
+//! | [`MANIFEST_VERSION`] | whoever reads the cells | nothing |
+//! | [`MANIFEST_VERSION_CLASSIFIED`] | the fog, which covers them whole | `classifier`, and `said` of each face |
+//!
+//! This build reads both, and writes the second only where the fog classifies: what is written elsewhere is read by the
+//! builds before it.
+
+mod said;
 
 use base64::{Engine, engine::general_purpose::STANDARD};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
@@ -9,8 +19,12 @@ use crate::{
     limits::{FACES_MAX, PICTURE_HEIGHT_MAX, PICTURE_WIDTH_MAX},
 };
 
-/// Version of the manifest that this build writes and reads.
+pub use said::{PARTS, Said};
+
+/// Version of a manifest whose cells its reader classifies.
 pub const MANIFEST_VERSION: u16 = 1;
+/// Version of a manifest whose faces the fog classified before it covered them.
+pub const MANIFEST_VERSION_CLASSIFIED: u16 = 2;
 /// The constant colour of everything in a region outside its cells: middle grey, from no picture.
 pub const FILL_RGB: [u8; 3] = [128, 128, 128];
 /// Most cells along one side of a grid: 8x8 already gives identity away (privacy.md), 16 is for measuring.
@@ -23,7 +37,7 @@ pub enum ManifestError {
     #[error("manifest is not of the expected form: {0}")]
     Json(String),
     /// Another version.
-    #[error("manifest version {0} is not {MANIFEST_VERSION}: upgrade the reader")]
+    #[error("manifest version {0} is neither 1 nor 2: upgrade the reader")]
     Version(u16),
     /// A number is outside its bound.
     #[error("manifest of frame {frame}: {what} is out of bounds")]
@@ -117,13 +131,24 @@ pub struct Region {
     pub fill: Vec<Rect>,
     /// The cells; absent under a `solid` policy and for what only the audit or a static region covers.
     pub grid: Option<Grid>,
+    /// What the fog said of the face before it covered it; absent where there are cells, and in version 1.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub said: Option<Said>,
+}
+
+impl Region {
+    /// Rectangles that are filled, of whatever.
+    #[must_use]
+    pub const fn filled(fill: Vec<Rect>) -> Self {
+        Self { fill, grid: None, said: None }
+    }
 }
 
 /// What an envelope says about its frame.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Manifest {
-    /// [`MANIFEST_VERSION`].
+    /// [`MANIFEST_VERSION`] or [`MANIFEST_VERSION_CLASSIFIED`].
     pub version: u16,
     /// The frame.
     pub frame: FrameId,
@@ -149,6 +174,9 @@ pub struct Manifest {
     pub noise_epoch: u64,
     /// What was redacted, in drawing order.
     pub regions: Vec<Region>,
+    /// What classified the faces on the fog; absent in version 1.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub classifier: Option<ModelRef>,
 }
 
 /// Most rectangles of one region: a cluster of every box that a face draws at two scales, and the audit's.
@@ -176,9 +204,11 @@ impl Manifest {
     }
 
     fn check(&self) -> Result<(), ManifestError> {
-        if self.version != MANIFEST_VERSION {
-            return Err(ManifestError::Version(self.version));
-        }
+        let classified = match self.version {
+            MANIFEST_VERSION => false,
+            MANIFEST_VERSION_CLASSIFIED => true,
+            other => return Err(ManifestError::Version(other)),
+        };
         let bound = |what| Err(ManifestError::Bound { frame: self.frame.to_string(), what });
         let widths = 1..=PICTURE_WIDTH_MAX;
         let heights = 1..=PICTURE_HEIGHT_MAX;
@@ -188,7 +218,15 @@ impl Manifest {
         if self.regions.len() > FACES_MAX {
             return bound("number of regions");
         }
+        if self.classifier.is_some() != classified {
+            return bound("classifier, which version 2 has and version 1 has not");
+        }
         for region in &self.regions {
+            // Where the fog has answered there are no cells, and where it has not there is no answer.
+            let alone = region.grid.is_none() && classified;
+            if region.said.as_ref().is_some_and(|s| !alone || !s.fits(self.width, self.height)) {
+                return bound("answer of the fog");
+            }
             if region.fill.len() > FILLS_MAX {
                 return bound("number of fills of a region");
             }
@@ -260,10 +298,32 @@ pub fn example() -> Manifest {
                     score_milli: 871,
                     counted: true,
                 }),
+                said: None,
             },
-            Region { fill: vec![Rect { x: 0, y: 0, w: 16, h: 16 }], grid: None },
+            Region::filled(vec![Rect { x: 0, y: 0, w: 16, h: 16 }]),
         ],
+        classifier: None,
     }
+}
+
+/// The same for tests, as the fog would have sealed it under a policy without cells: its face is classified there.
+#[cfg(any(test, feature = "testing"))]
+#[must_use]
+pub fn example_classified() -> Manifest {
+    let mut manifest = example();
+    manifest.version = MANIFEST_VERSION_CLASSIFIED;
+    for region in &mut manifest.regions {
+        region.said = region.grid.take().map(|grid| Said {
+            rect: grid.rect,
+            score_milli: grid.score_milli,
+            counted: grid.counted,
+            parts: [8712, 643, 645, 0],
+            label: crate::result::FaceLabel::Mask,
+        });
+    }
+    let (name, digest) = ("mask".to_owned(), Digest::of(b"classifier"));
+    manifest.classifier = Some(ModelRef { name, digest });
+    manifest
 }
 
 #[cfg(test)]
@@ -272,23 +332,63 @@ mod tests {
 
     #[test]
     fn a_manifest_reads_back_as_it_was_written() {
-        let manifest = example();
-        assert_eq!(Manifest::from_json(&manifest.to_json().unwrap()).unwrap(), manifest);
+        for manifest in [example(), example_classified()] {
+            assert_eq!(Manifest::from_json(&manifest.to_json().unwrap()).unwrap(), manifest);
+        }
     }
 
     #[test]
-    fn a_manifest_keeps_its_golden_bytes() {
-        let golden = include_bytes!("../tests/golden/manifest-v1.json");
-        assert_eq!(
-            String::from_utf8(example().to_json().unwrap()).unwrap().as_bytes(),
-            golden.trim_ascii_end()
-        );
+    fn manifests_keep_their_golden_bytes() {
+        let golden = [
+            (example(), include_str!("../tests/golden/manifest-v1.json")),
+            (example_classified(), include_str!("../tests/golden/manifest-v2.json")),
+        ];
+        for (manifest, golden) in golden {
+            let written = String::from_utf8(manifest.to_json().unwrap()).unwrap();
+            assert_eq!(written, golden.trim_end(), "version {}", manifest.version);
+        }
+    }
+
+    #[test]
+    fn an_answer_of_the_fog_stands_in_a_classified_manifest_alone_and_never_beside_cells() {
+        let spoils: [fn(&mut Manifest); 8] = [
+            |m| m.version = MANIFEST_VERSION,
+            |m| m.classifier = None,
+            |m| m.regions[0].grid.clone_from(&example().regions[0].grid),
+            |m| m.regions[0].said.as_mut().unwrap().parts[0] += 5,
+            |m| m.regions[0].said.as_mut().unwrap().parts = [0; 4],
+            |m| m.regions[0].said.as_mut().unwrap().score_milli = 1001,
+            |m| m.regions[0].said.as_mut().unwrap().rect.w = 640,
+            |m| (m.version, m.classifier) = (MANIFEST_VERSION, None),
+        ];
+        assert_eq!(spoilt(&example_classified(), &spoils), Vec::<usize>::new());
+        let spoils: [fn(&mut Manifest); 2] = [
+            |m| m.classifier = example_classified().classifier,
+            |m| m.version = MANIFEST_VERSION_CLASSIFIED,
+        ];
+        assert_eq!(spoilt(&example(), &spoils), Vec::<usize>::new());
+        // A frame in which there is no face was classified all the same.
+        let mut empty = example_classified();
+        empty.regions.clear();
+        assert!(empty.to_json().is_ok());
+    }
+
+    /// Which of these spoilt manifests are written or read all the same.
+    fn spoilt(good: &Manifest, spoils: &[fn(&mut Manifest)]) -> Vec<usize> {
+        let passes = |spoil: &fn(&mut Manifest)| {
+            let mut manifest = good.clone();
+            spoil(&mut manifest);
+            let json = serde_json::to_vec(&manifest).unwrap();
+            manifest.to_json().is_ok() || Manifest::from_json(&json).is_ok()
+        };
+        assert!(good.to_json().is_ok());
+        (0..spoils.len()).filter(|at| passes(&spoils[*at])).collect()
     }
 
     #[test]
     fn numbers_out_of_bounds_are_refused_when_reading_and_when_writing() {
         let spoils: [fn(&mut Manifest); 8] = [
-            |m| m.version = 2,
+            |m| m.version = 3,
             |m| m.width = 0,
             |m| m.height = PICTURE_HEIGHT_MAX + 1,
             |m| m.regions = vec![m.regions[0].clone(); FACES_MAX + 1],
@@ -297,12 +397,6 @@ mod tests {
             |m| m.regions[0].grid.as_mut().unwrap().cells.truncate(47),
             |m| m.regions[0].grid.as_mut().unwrap().rect.w = 1,
         ];
-        for (index, spoil) in spoils.into_iter().enumerate() {
-            let mut manifest = example();
-            spoil(&mut manifest);
-            assert!(manifest.to_json().is_err(), "written: {index}");
-            let json = serde_json::to_vec(&manifest).unwrap();
-            assert!(Manifest::from_json(&json).is_err(), "read: {index}");
-        }
+        assert_eq!(spoilt(&example(), &spoils), Vec::<usize>::new());
     }
 }

@@ -164,6 +164,9 @@ fn manifests_keep_their_bytes_and_survive_any_change_of_them() {
     let mut bare = Manifest::from_json(golden).unwrap();
     bare.regions.clear();
     holds("manifest", "no-face", &bare.to_json().unwrap());
+    let classified = include_bytes!("golden/manifest-v2.json").trim_ascii_end();
+    assert_eq!(Manifest::from_json(classified).unwrap().version, 2);
+    holds("manifest", "classified", classified);
     holds("manifest", "empty", b"{}");
     torture("manifest", checks::manifest);
 }

@@ -30,7 +30,7 @@ pub fn audit(
         tracing::error!("auditor is of the detector's own family, frame withheld");
         return Err(Withheld(WithheldReason::Auditor));
     }
-    let RedactedFrame { raw, mut regions, detector, .. } = frame;
+    let RedactedFrame { raw, mut regions, detector, classifier, .. } = frame;
     let (mut picture, meta) = (raw.picture, raw.meta);
     let on_raw = look(auditor, &picture, policy)?;
     for repeat in 0..=REPEATS_MAX {
@@ -46,14 +46,21 @@ pub fn audit(
             let auditor = ModelRef { name: auditor.name().to_owned(), digest: auditor.digest() };
             draw(&mut picture, &regions);
             let (policy, noise_epoch) = (policy.clone(), noise.epoch());
-            let frame =
-                AnonymisedFrame { picture, meta, regions, detector, auditor, policy, noise_epoch };
-            return Ok(frame);
+            return Ok(AnonymisedFrame {
+                picture,
+                meta,
+                regions,
+                detector,
+                auditor,
+                classifier,
+                policy,
+                noise_epoch,
+            });
         }
         if !last {
             let (w, h) = (picture.width(), picture.height());
             let rects = residual.iter().filter_map(|hit| snapped(hit, policy.audit_ring, w, h));
-            regions.extend(rects.map(|rect| Region { fill: vec![rect], grid: None }));
+            regions.extend(rects.map(|rect| Region::filled(vec![rect])));
         }
         if regions.len() > FACES_MAX {
             return Err(Withheld(WithheldReason::TooManyFaces));

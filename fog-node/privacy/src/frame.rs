@@ -4,7 +4,7 @@ use models::{Family, PixelView};
 use proto::{
     Clock, FrameId, Manifest, UtcTime,
     envelope::{SealGrant, seal},
-    manifest::{MANIFEST_VERSION, ModelRef, Region},
+    manifest::{MANIFEST_VERSION, MANIFEST_VERSION_CLASSIFIED, ModelRef, Region},
     record::WithheldReason,
     signing::SigningKey,
 };
@@ -95,6 +95,7 @@ pub struct RedactedFrame {
     pub(crate) regions: Vec<Region>,
     pub(crate) detector: ModelRef,
     pub(crate) family: Family,
+    pub(crate) classifier: Option<ModelRef>,
 }
 
 /// A frame that passed the audit.
@@ -104,6 +105,7 @@ pub struct AnonymisedFrame {
     pub(crate) regions: Vec<Region>,
     pub(crate) detector: ModelRef,
     pub(crate) auditor: ModelRef,
+    pub(crate) classifier: Option<ModelRef>,
     pub(crate) policy: Policy,
     pub(crate) noise_epoch: u64,
 }
@@ -134,12 +136,19 @@ impl AnonymisedFrame {
             tracing::error!(frame = %self.meta.frame, "regions are not as drawn, frame withheld");
             return Err(refused());
         }
+        if self.policy.grid.is_none() && self.regions.iter().any(|region| region.grid.is_some()) {
+            tracing::error!(frame = %self.meta.frame, "cells under a policy without any, frame withheld");
+            return Err(refused());
+        }
         let jpeg = self.picture.encode_jpeg(JPEG_QUALITY).map_err(|error| {
             tracing::warn!(%error, "encoder failed, frame withheld");
             refused()
         })?;
         let manifest = Manifest {
-            version: MANIFEST_VERSION,
+            version: match self.classifier {
+                None => MANIFEST_VERSION,
+                Some(_) => MANIFEST_VERSION_CLASSIFIED,
+            },
             frame: self.meta.frame,
             captured_at: self.meta.captured_at,
             clip_captured_at: self.meta.clip_captured_at,
@@ -152,6 +161,7 @@ impl AnonymisedFrame {
             noise_scale: self.policy.noise_scale,
             noise_epoch: self.noise_epoch,
             regions: self.regions,
+            classifier: self.classifier,
         };
         seal(&manifest, &jpeg, key, grant).map_err(|error| {
             tracing::warn!(%error, "seal failed, frame withheld");

@@ -32,6 +32,7 @@
 
 mod audit;
 mod canary;
+mod classify;
 mod drawing;
 mod frame;
 pub mod measure;
@@ -45,6 +46,7 @@ mod values;
 
 pub use audit::audit;
 pub use canary::CanaryFrame;
+pub use classify::{Classifier, ClassifierError};
 pub use drawing::draw;
 pub use frame::{AnonymisedFrame, FrameMeta, RawClip, RawFrame, RedactedFrame, Withheld};
 pub use memory::Seen;

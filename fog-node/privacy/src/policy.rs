@@ -110,10 +110,46 @@ impl Policy {
             statics: StaticRegions::default(),
         }
     }
+
     /// The same with these polygons always filled: another digest, which the site's grant must name.
     #[must_use]
     pub fn with_static_regions(self, statics: StaticRegions) -> Self {
         Self { statics, ..self }
+    }
+
+    /// This policy with the cells of another, which are computed and do not leave.
+    pub(crate) fn with_cells_of(&self, other: &Self) -> Self {
+        // Every field by name: one that is new has to be decided on.
+        let Self {
+            name: _,
+            grid,
+            noise_scale,
+            quantum,
+            colour,
+            centred,
+            ring: _,
+            audit_ring: _,
+            count_milli: _,
+            audit_milli: _,
+            withhold_milli: _,
+            audit_cover_percent: _,
+            statics: _,
+        } = other;
+        Self {
+            grid: *grid,
+            noise_scale: *noise_scale,
+            quantum: *quantum,
+            colour: *colour,
+            centred: *centred,
+            ..self.clone()
+        }
+    }
+
+    /// Whether the cells over a face are released; under a policy that has none a face can be classified only before it
+    /// is covered.
+    #[must_use]
+    pub const fn releases_cells(&self) -> bool {
+        self.grid.is_some()
     }
 
     /// What noise is keyed by: static regions that are drawn anew must not draw new noise within an epoch.

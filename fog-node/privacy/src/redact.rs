@@ -9,8 +9,8 @@ use proto::{
 use vision::Picture;
 
 use crate::{
-    Noise, Policy, RawFrame, RedactedFrame, Seen, Withheld, drawing::pixels_of, policy::Ring,
-    regions::snapped, values::released,
+    Classifier, Noise, Policy, RawFrame, RedactedFrame, Seen, Withheld, drawing::pixels_of,
+    policy::Ring, regions::snapped, values::released,
 };
 
 /// A raw frame whose faces are known.
@@ -84,20 +84,43 @@ impl Looked {
         policy: &Policy,
         noise: &Noise,
     ) -> Result<RedactedFrame, Withheld> {
+        self.redact_classified(before, after, policy, noise, None)
+    }
+
+    /// As [`Self::redact`]; under a policy that releases no cells, each face is classified before it is covered whole.
+    ///
+    /// # Errors
+    /// [`Withheld`] as [`Self::redact`], and when the classifier fails.
+    pub fn redact_classified(
+        self,
+        before: Option<&Seen>,
+        after: Option<&Seen>,
+        policy: &Policy,
+        noise: &Noise,
+        classifier: Option<&mut Classifier>,
+    ) -> Result<RedactedFrame, Withheld> {
         let Self { raw, seen, detector, family } = self;
         let (width, height) = (raw.picture.width(), raw.picture.height());
         let always = policy.statics.regions(&raw.meta.frame.clip.camera, width, height);
-        let mut regions = covered(&raw.picture, &seen, always, policy, noise)?;
+        let classifier = classifier.filter(|_| !policy.releases_cells());
+        let (mut regions, classifier) = match classifier {
+            None => (covered(&raw.picture, &seen, always, policy, noise)?, None),
+            Some(classifier) => {
+                let cells = policy.with_cells_of(classifier.cells());
+                let regions = covered(&raw.picture, &seen, always, &cells, noise)?;
+                (classifier.answered(regions)?, Some(classifier.reference()))
+            }
+        };
         for found in seen.remembered(before, after) {
             let rect = snapped(&found, policy.ring, width, height);
             let known = |rect: &Rect| fills(&regions).any(|outer| inside(*rect, outer));
             let new = rect.filter(|rect| !known(rect));
-            regions.extend(new.map(|rect| Region { fill: vec![rect], grid: None }));
+            regions.extend(new.map(|rect| Region::filled(vec![rect])));
         }
         if regions.len() > FACES_MAX {
             return Err(Withheld(WithheldReason::TooManyFaces));
         }
-        Ok(RedactedFrame { raw, regions, detector, family })
+        Ok(RedactedFrame { raw, regions, detector, family, classifier })
     }
 }
 
@@ -157,7 +180,7 @@ fn region(boxes: &[Detection], policy: &Policy, width: u32, height: u32) -> Opti
     });
     // A face cut by the border can be too small for its cells; it is filled all the same.
     let grid = grid.filter(|g| g.rect.w >= u32::from(g.cols) && g.rect.h >= u32::from(g.rows));
-    (!fill.is_empty()).then_some(Region { fill, grid })
+    (!fill.is_empty()).then_some(Region { grid, ..Region::filled(fill) })
 }
 
 const fn inside(inner: Rect, outer: Rect) -> bool {

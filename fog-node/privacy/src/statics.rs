@@ -285,7 +285,7 @@ impl StaticRegions {
         let chunks = rects.flat_map(|rects| {
             rects.chunks(FILLS_MAX).map(<[Rect]>::to_vec).collect::<Vec<Vec<Rect>>>()
         });
-        chunks.map(|fill| Region { fill, grid: None }).collect()
+        chunks.map(Region::filled).collect()
     }
 }
 

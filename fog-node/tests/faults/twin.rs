@@ -231,7 +231,15 @@ pub(crate) fn pipeline(
     let policies = vec![policy.reference().digest];
     let grant = SealGrant::issue(&world::root(), key.public(), site, from, until, policies);
     let (detector, auditor) = (Box::new(detector), Box::new(auditor));
-    Pipeline { detector, auditor, policy, key, grant, silence: Silence::default() }
+    Pipeline {
+        detector,
+        auditor,
+        policy,
+        classifier: None,
+        key,
+        grant,
+        silence: Silence::default(),
+    }
 }
 
 /// An auditor that finds nothing.

@@ -137,7 +137,7 @@ mod tests {
     #[test]
     fn a_face_is_covered_by_its_central_part_or_its_whole_box() {
         let rect = Rect { x: 10, y: 10, w: 70, h: 100 };
-        let area = Area::of((100, 120), &[Region { fill: vec![rect], grid: None }]);
+        let area = Area::of((100, 120), &[Region::filled(vec![rect])]);
         let found = face([0.0, 10.0, 100.0, 110.0]);
         // Whole box: 70 of 100 columns. Central part: columns 15 to 85, of which 15 to 80 are redacted.
         assert!((area.covered(&found, 1.0) - 0.70).abs() < 1e-9);

@@ -4,8 +4,10 @@ use std::path::Path;
 
 use models::{
     CellInput, ClassifierInfo, MaskClassifier, MaskProbabilities, classifier::ClassifyError,
+    weights,
 };
 use ort::session::Session;
+use proto::Digest;
 
 use crate::runtime::{LoadError, Runtime, run};
 
@@ -22,12 +24,31 @@ impl MaskCells {
     /// # Errors
     /// When a file is missing, the JSON is not of the expected form, or its digest is not the model's.
     pub fn open(runtime: &Runtime, path: &Path) -> Result<Self, LoadError> {
-        let (session, digest) = runtime.session(path)?;
+        let opened = runtime.session(path)?;
         let beside = path.with_extension("json");
-        let wrong = |message: String| LoadError::Info { path: beside.clone(), message };
-        let text = std::fs::read(&beside).map_err(|e| wrong(e.to_string()))?;
+        let text = std::fs::read(&beside);
+        let text =
+            text.map_err(|e| LoadError::Info { path: beside.clone(), message: e.to_string() });
+        Self::described(opened, &beside, &text?)
+    }
+
+    /// Opens the model that is part of this build.
+    ///
+    /// # Errors
+    /// When the library does not take it.
+    pub fn shipped(runtime: &Runtime) -> Result<Self, LoadError> {
+        let path = Path::new(weights::NAME);
+        Self::described(runtime.session_of(path, weights::MODEL)?, path, weights::DESCRIPTION)
+    }
+
+    fn described(
+        (session, digest): (Session, Digest),
+        beside: &Path,
+        text: &[u8],
+    ) -> Result<Self, LoadError> {
+        let wrong = |message: String| LoadError::Info { path: beside.to_owned(), message };
         let info: ClassifierInfo =
-            serde_json::from_slice(&text).map_err(|e| wrong(e.to_string()))?;
+            serde_json::from_slice(text).map_err(|e| wrong(e.to_string()))?;
         if info.digest != digest {
             return Err(wrong(format!(
                 "it is for a model with digest {}, not {digest}",

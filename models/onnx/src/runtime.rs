@@ -61,14 +61,24 @@ impl Runtime {
         let wrong = |message: String| LoadError::Model { path: path.to_owned(), message };
         let bytes = std::fs::read(path).map_err(|e| wrong(e.to_string()))?;
         models::assets::verify_known(path, &bytes).map_err(|e| wrong(e.to_string()))?;
+        self.session_of(path, &bytes)
+    }
+
+    /// The same from bytes that are there already; `path` is for errors alone.
+    pub(crate) fn session_of(
+        &self,
+        path: &Path,
+        bytes: &[u8],
+    ) -> Result<(Session, Digest), LoadError> {
+        let wrong = |message: String| LoadError::Model { path: path.to_owned(), message };
         let open = || -> Result<Session, ort::Error> {
             let builder = Session::builder(&self.0)?;
             let builder = builder.with_optimization_level(GraphOptimizationLevel::All)?;
             // One thread: workers are one process a core, and two threads were slower on busy cores.
-            builder.with_intra_threads(1)?.commit_from_memory(&bytes)
+            builder.with_intra_threads(1)?.commit_from_memory(bytes)
         };
         let session = open().map_err(|e| wrong(e.to_string()))?;
-        Ok((session, Digest::of(&bytes)))
+        Ok((session, Digest::of(bytes)))
     }
 }
 

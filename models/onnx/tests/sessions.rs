@@ -8,7 +8,7 @@ use std::{
     sync::OnceLock,
 };
 
-use models::{CellInput, FaceDetector, Family, Finding, MaskClassifier, PixelView};
+use models::{CellInput, FaceDetector, Family, Finding, MaskClassifier, PixelView, weights};
 use onnx::{CenterFace, LoadError, MaskCells, Runtime, UltraFace};
 
 const PROJECT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../..");
@@ -77,8 +77,8 @@ fn detectors_of_two_families_find_nothing_in_a_flat_picture_of_any_size() {
 #[test]
 fn the_committed_mask_model_answers_with_probabilities_for_any_cells() {
     let Some(assets) = assets() else { return };
-    let weights = Path::new(PROJECT).join("models/weights/mask-8x2.onnx");
-    let mut model = MaskCells::open(runtime(&assets), &weights).unwrap();
+    let mut model = MaskCells::shipped(runtime(&assets)).unwrap();
+    assert_eq!(model.info().name, weights::NAME);
     assert_eq!((model.info().rows, model.info().cols), (8, 2));
     // Skin above and a light blue cloth below, then skin all the way down.
     let (skin, cloth) = ([190, 150, 130], [150, 190, 210]);
@@ -102,16 +102,13 @@ fn the_committed_mask_model_answers_with_probabilities_for_any_cells() {
 fn a_description_of_another_model_is_refused() {
     let Some(assets) = assets() else { return };
     let folder = tempfile::tempdir().unwrap();
-    let weights = Path::new(PROJECT).join("models/weights");
-    let path = folder.path().join("mask-8x2.onnx");
-    fs::copy(weights.join("mask-8x2.onnx"), &path).unwrap();
-    let json = fs::read_to_string(weights.join("mask-8x2.json")).unwrap();
-    let digest = blake3_of(&path);
+    let path = folder.path().join("mask.onnx");
+    fs::write(&path, weights::MODEL).unwrap();
+    fs::write(path.with_extension("json"), weights::DESCRIPTION).unwrap();
+    MaskCells::open(runtime(&assets), &path).unwrap();
+    let json = String::from_utf8(weights::DESCRIPTION.to_vec()).unwrap();
+    let digest = proto::Digest::of(weights::MODEL).to_string();
     fs::write(path.with_extension("json"), json.replace(&digest, &"0".repeat(64))).unwrap();
     let error = MaskCells::open(runtime(&assets), &path).err().unwrap();
     assert!(matches!(error, LoadError::Info { .. }), "{error}");
-}
-
-fn blake3_of(path: &Path) -> String {
-    proto::Digest::of(&fs::read(path).unwrap()).to_string()
 }

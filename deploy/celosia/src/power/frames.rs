@@ -71,7 +71,7 @@ fn manifest(clip: u64, slot: u64) -> Result<Manifest, FrameError> {
         let cells = Digest::of(format!("{clip}/{slot}/{at}").as_bytes());
         let cells = cells.as_bytes().iter().copied().cycle().take(8 * 2 * 3).collect();
         let grid = Grid { rect, rows: 8, cols: 2, cells, score_milli: 900, counted: true };
-        Region { fill: vec![rect], grid: Some(grid) }
+        Region { grid: Some(grid), ..Region::filled(vec![rect]) }
     };
     Ok(Manifest {
         version: MANIFEST_VERSION,
@@ -87,5 +87,6 @@ fn manifest(clip: u64, slot: u64) -> Result<Manifest, FrameError> {
         noise_scale: 8,
         noise_epoch: 1,
         regions: (0..FACES).map(face).collect(),
+        classifier: None,
     })
 }

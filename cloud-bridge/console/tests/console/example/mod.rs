@@ -216,6 +216,7 @@ fn manifest(camera: &str, slot: u64, at: UtcTime, faces: &[Face]) -> Manifest {
                 score_milli: 871,
                 counted: true,
             }),
+            said: None,
         }
     };
     let mut manifest = example();
