@@ -52,12 +52,16 @@ pub mod count {
     pub const ALARMS: &str = "alarms_total";
     /// Outbox records that did not verify and were set aside: committed frames that did not arrive.
     pub const SET_ASIDE: &str = "records_set_aside_total";
+    /// Results asked for by their key, those included that were not there.
+    pub const LOOKS: &str = "result_looks_total";
     /// Pages of keys asked for.
     pub const LISTS: &str = "result_lists_total";
     /// Results stored.
     pub const RESULTS: &str = "results_total";
     /// Objects where a result belongs that are none.
     pub const RESULTS_INVALID: &str = "results_invalid_total";
+    /// Frames and packs for which inference beside the bridge was asked when they were stored.
+    pub const ASKED: &str = "function_asked_total";
     /// Overdue frames and packs for which the function was invoked again.
     pub const INVOKED: &str = "function_invoked_total";
     /// Invocations that the function did not take.

@@ -1,14 +1,17 @@
-//! Owns the way of results into the database: lists what has arrived for the hours in which frames are awaited, reads
-//! and checks it, stores it, and tells the bus.
+//! Owns the way of results into the database: looks for each awaited result by its key, reads and checks it, stores it,
+//! and tells the bus.
 //!
-//! Only what is awaited is read. Nothing is listed when nothing is awaited. A listing starts at the first awaited key
-//! and jumps over what lies between awaited ones; the number of pages in a round is bounded, and the wait between
-//! rounds doubles while nothing comes. Frames that lie in a pack have their results in one object. So a site with its own store shows a result within a second, and a store that
-//! charges by request is asked as rarely as its configuration says.
+//! Only what is awaited is looked for, and nothing when nothing is. A key follows from the object's own and the digest of
+//! the model: where `looks` says so is read first, which costs a twelfth of a page of a listing, and a listing is made
+//! seldom, for results that are not where they were looked for: those of a model that is new, which it makes known.
+//! Frames that lie in a pack have their results in one object. So a site with its own store shows a result within a
+//! second, and a store that charges by request is asked as rarely as its configuration says.
+
+mod listing;
+mod looks;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    ops::Bound,
     sync::Arc,
     time::Duration,
 };
@@ -18,7 +21,9 @@ use link::Bus;
 use proto::{UtcTime, control::ResultNotice, key, result::FrameResult, topic};
 use results::Awaiting;
 use store::{ResultReader, StoreError};
+use tokio::task::JoinSet;
 
+use self::{listing::Resume, looks::Looks};
 use crate::{
     alarm::{persist, raise},
     book::{Book, BookError},
@@ -31,8 +36,8 @@ const AWAITING_MAX: u32 = 1000;
 const DEAD_MAX: u32 = 200;
 /// How often they are.
 const DEAD_EACH: Duration = Duration::from_secs(300);
-/// Pages that are asked for in one round.
-const PAGES_MAX: usize = 16;
+/// Results that are read at a time: what a WAN of some 100 ms a request needs to keep up with 40 frames a second.
+const READS_AT_ONCE: usize = 8;
 /// Objects that were no results and are not read again. When there are more, all are forgotten.
 const INVALID_MAX: usize = 1024;
 /// How often to look whether something is awaited when nobody rang.
@@ -41,14 +46,16 @@ const IDLE: Duration = Duration::from_secs(30);
 /// How often to look for results.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Pace {
-    /// Between two looks while results come.
+    /// From a frame's arrival to the first look for its result, and shortest wait between two rounds of looks.
     pub poll: Duration,
-    /// Between two looks while none has come for long.
+    /// Between two looks for one result that has not come for long.
     pub poll_max: Duration,
+    /// Between two listings for results that were not where they were looked for.
+    pub list_each: Duration,
 }
 
-/// Awaited frames of one camera and hour: prefix of the results of a frame or a pack to what of it is awaited.
-type Hour = BTreeMap<String, Vec<Awaiting>>;
+/// Awaited frames by the prefix of the results of their object, a frame or a pack.
+type Places = BTreeMap<String, Vec<Awaiting>>;
 
 /// Collects results.
 pub struct Collector {
@@ -58,8 +65,8 @@ pub struct Collector {
     bus: Option<Bus>,
     pace: Pace,
     shutdown: Shutdown,
-    /// The prefix of the hour with which the next round begins, and the key after which.
-    resume: Option<(String, Option<String>)>,
+    looks: Looks,
+    resume: Resume,
     invalid: BTreeSet<String>,
     dead_looked_at: Option<Duration>,
 }
@@ -83,8 +90,9 @@ impl Collector {
         pace: Pace,
         shutdown: Shutdown,
     ) -> Self {
-        let (resume, invalid, dead_looked_at) = (None, BTreeSet::new(), None);
-        Self { bridge, book, results, bus, pace, shutdown, resume, invalid, dead_looked_at }
+        let (looks, resume) = (Looks::default(), None);
+        let (invalid, dead_looked_at) = (BTreeSet::new(), None);
+        Self { bridge, book, results, bus, pace, shutdown, looks, resume, invalid, dead_looked_at }
     }
 
     /// Collects until shutdown, which may come in the middle of any step: each is found done or is done again.
@@ -100,17 +108,16 @@ impl Collector {
     async fn collect(mut self) {
         let mut wait = self.pace.poll;
         while self.pause(&mut wait).await {
-            let Ok(awaiting) = self.awaiting().await else {
+            let Ok((awaiting, dead)) = self.awaiting().await else {
                 wait = self.pace.poll_max;
                 continue;
             };
-            if awaiting.is_empty() {
+            if awaiting.is_empty() && dead.is_empty() {
                 wait = IDLE;
                 continue;
             }
-            wait = match self.round(awaiting).await {
-                Ok(0) => (wait * 2).min(self.pace.poll_max),
-                Ok(_) => self.pace.poll,
+            wait = match self.round(awaiting, dead).await {
+                Ok(()) => self.looks.wait(self.bridge.clock.now(), self.pace),
                 Err(Stop::Enough) => self.pace.poll,
                 Err(Stop::Away) => self.pace.poll_max,
             };
@@ -131,113 +138,108 @@ impl Collector {
         self.shutdown.sleep(self.pace.poll).await
     }
 
-    /// What is looked for.
-    async fn awaiting(&mut self) -> Result<Vec<Awaiting>, BookError> {
+    /// What is looked for: awaited frames, and from time to time those that were given up.
+    async fn awaiting(&mut self) -> Result<(Vec<Awaiting>, Vec<Awaiting>), BookError> {
         let book = Arc::clone(&self.book);
         // All of them, whatever the wall clock did since they were written.
         let list = || book.awaiting(UtcTime::EPOCH.plus_ns(i64::MAX), AWAITING_MAX);
         let (what, failed) = ("list awaited frames", count::DATABASE_FAILED);
-        let mut awaiting = persist(&self.bridge, &self.shutdown, what, failed, list).await?;
+        let awaiting = persist(&self.bridge, &self.shutdown, what, failed, list).await?;
         let now = self.bridge.clock.now();
-        if self.dead_looked_at.is_none_or(|at| now.saturating_sub(at) >= DEAD_EACH) {
-            let list = || book.dead(DEAD_MAX);
-            let (what, failed) = ("list dead frames", count::DATABASE_FAILED);
-            awaiting.extend(persist(&self.bridge, &self.shutdown, what, failed, list).await?);
-            self.dead_looked_at = Some(now);
+        if self.dead_looked_at.is_some_and(|at| now.saturating_sub(at) < DEAD_EACH) {
+            return Ok((awaiting, Vec::new()));
         }
-        Ok(awaiting)
+        let list = || book.dead(DEAD_MAX);
+        let (what, failed) = ("list dead frames", count::DATABASE_FAILED);
+        let dead = persist(&self.bridge, &self.shutdown, what, failed, list).await?;
+        self.dead_looked_at = Some(now);
+        Ok((awaiting, dead))
     }
 
-    /// One look for everything that is awaited; how many results were new.
-    async fn round(&mut self, awaiting: Vec<Awaiting>) -> Result<usize, Stop> {
-        let hours = by_hour(awaiting);
-        // Where the last round stopped, this one begins, so that no hour is always behind the others.
-        let resume = self.resume.take();
-        let (first, mut after) = match &resume {
-            Some((hour, after)) => (hour.as_str(), after.clone()),
-            None => ("", None),
-        };
-        let (mut new, mut pages) = (0, PAGES_MAX);
-        let later = hours.range::<str, _>((Bound::Included(first), Bound::Unbounded));
-        let earlier = hours.range::<str, _>((Bound::Unbounded, Bound::Excluded(first)));
-        for (hour, wanted) in later.chain(earlier) {
-            let after = if hour == first { after.take() } else { None };
-            match self.hour(hour, wanted, after, &mut pages).await {
-                Ok(found) => new += found,
-                Err(Stop::Enough) if new > 0 => return Ok(new),
-                Err(stop) => return Err(stop),
-            }
+    /// One look for everything whose time has come, and a listing where that is worth one.
+    async fn round(&mut self, awaiting: Vec<Awaiting>, dead: Vec<Awaiting>) -> Result<(), Stop> {
+        let given_up = by_place(dead);
+        let mut places = by_place(awaiting);
+        for (place, frames) in &given_up {
+            places.entry(place.clone()).or_default().extend(frames.iter().cloned());
         }
-        Ok(new)
+        let (now, utc) = (self.bridge.clock.now(), self.bridge.utc());
+        self.looks.follow(&places, now, utc, self.pace);
+        self.look(&mut places).await?;
+        let mut wanted = self.looks.to_list(&given_up, now, self.pace);
+        wanted.retain(|place| places.contains_key(place));
+        if wanted.is_empty() {
+            return Ok(());
+        }
+        self.looks.listed(now, self.pace);
+        self.list(&places, wanted).await
     }
 
-    /// Looks through the results of one hour; how many were new.
-    async fn hour(
-        &mut self,
-        hour: &str,
-        wanted: &Hour,
-        after: Option<String>,
-        pages: &mut usize,
-    ) -> Result<usize, Stop> {
-        let mut new = 0;
-        // Keys of results begin with their prefix and are longer, so they come after it.
-        let mut next = after.or_else(|| wanted.keys().next().cloned());
-        while let Some(after) = next {
-            if *pages == 0 {
-                self.resume = Some((hour.to_owned(), Some(after)));
-                return Err(Stop::Enough);
+    /// Looks by key for everything that is due; what was found is taken out of `places`.
+    async fn look(&mut self, places: &mut Places) -> Result<(), Stop> {
+        let mut due = self.looks.due(self.bridge.clock.now()).into_iter();
+        let mut reading = JoinSet::new();
+        loop {
+            while reading.len() < READS_AT_ONCE
+                && let Some(place) = due.next()
+            {
+                let packed = places.get(&place).is_some_and(|frames| is_packed(frames));
+                let mut keys = self.looks.keys(&place);
+                keys.retain(|key| !self.invalid.contains(key));
+                reading.spawn(first_of(Arc::clone(&self.results), place, keys, packed));
             }
-            *pages -= 1;
-            self.bridge.count(count::LISTS);
-            let page = self.results.results(hour, Some(&after)).await;
-            let page = page.map_err(|error| self.failed("list results", &error))?;
-            for result_key in &page.keys {
-                let frames = prefix_of(result_key).and_then(|prefix| wanted.get(prefix));
-                if let Some(frames) = frames {
-                    new += self.take(result_key, frames).await?;
-                }
+            let Some(read) = reading.join_next().await else { return Ok(()) };
+            // A reader that panics has broken an invariant: it must be seen, not passed over.
+            let read = read.unwrap_or_else(|broken| std::panic::resume_unwind(broken.into_panic()));
+            self.bridge.counters.add(count::LOOKS, read.looks);
+            let taken = match (read.found, places.get(&read.place)) {
+                (Some((key, found)), Some(frames)) => self.take(&key, found, frames).await?,
+                (Some(_), None) | (None, _) => false,
+            };
+            self.looks.looked(&read.place, self.bridge.clock.now(), self.pace);
+            if taken {
+                places.remove(&read.place);
             }
-            let last = page.keys.last().filter(|_| page.more);
-            next = last.and_then(|last| next_wanted(wanted, last));
         }
-        Ok(new)
     }
 
-    /// Reads, checks and stores what one object says of awaited frames; how many results were new.
-    async fn take(&mut self, result_key: &str, awaited: &[Awaiting]) -> Result<usize, Stop> {
-        if self.invalid.contains(result_key) {
-            return Ok(0);
+    /// Reads, checks and stores what a listed object says of awaited frames.
+    async fn take_listed(&mut self, key: &str, awaited: &[Awaiting]) -> Result<(), Stop> {
+        if self.invalid.contains(key) {
+            return Ok(());
         }
-        let found = if awaited.iter().any(|frame| frame.packed) {
-            self.results.clip_result(result_key).await.map(|clip| clip.frames)
-        } else {
-            self.results.result(result_key).await.map(|result| vec![result])
-        };
+        let found = read(&*self.results, key, is_packed(awaited)).await;
+        self.take(key, found, awaited).await.map(drop)
+    }
+
+    /// Checks and stores what one object says of awaited frames; whether it said something of them.
+    async fn take(&mut self, key: &str, found: Read, awaited: &[Awaiting]) -> Result<bool, Stop> {
         let mut results = match found {
             Ok(results) => results,
             Err(error) if error.fault() == Fault::Corrupt => {
-                self.invalid(result_key, &error.to_string());
-                return Ok(0);
+                self.invalid(key, &error.to_string());
+                return Ok(false);
             }
             // Listed and gone: somebody tidied up.
-            Err(StoreError::Missing { .. }) => return Ok(0),
+            Err(StoreError::Missing { .. }) => return Ok(false),
             Err(error) => return Err(self.failed("read a result", &error)),
         };
         results.retain(|result| {
             awaited.iter().any(|frame| result.image == frame.key && result.frame == frame.frame)
         });
-        if results.is_empty() {
-            self.invalid(result_key, "it is the result of another frame");
-        }
-        let mut new = 0;
+        let Some(model) = results.first().map(|result| result.model.digest) else {
+            self.invalid(key, "it is the result of another frame");
+            return Ok(false);
+        };
         for result in &results {
-            new += usize::from(self.insert(result).await?);
+            self.insert(result).await?;
         }
-        Ok(new)
+        self.looks.learn(model);
+        Ok(true)
     }
 
-    /// Stores a result; whether it was new.
-    async fn insert(&self, result: &FrameResult) -> Result<bool, Stop> {
+    /// Stores a result, and tells it when it is new.
+    async fn insert(&self, result: &FrameResult) -> Result<(), Stop> {
         let now = self.bridge.utc();
         let insert = || self.book.insert_result(result, now);
         let (what, failed) = ("store a result", count::DATABASE_FAILED);
@@ -247,7 +249,7 @@ impl Collector {
             self.bridge.count(count::RESULTS);
             self.tell(result);
         }
-        Ok(new)
+        Ok(())
     }
 
     fn tell(&self, result: &FrameResult) {
@@ -276,69 +278,58 @@ impl Collector {
     }
 }
 
-/// Awaited frames by the prefix of their hour. A key that is no frame's was written by somebody else.
-fn by_hour(awaiting: Vec<Awaiting>) -> BTreeMap<String, Hour> {
-    let mut hours: BTreeMap<String, Hour> = BTreeMap::new();
+/// What a result's object says of its frames.
+type Read = Result<Vec<FrameResult>, StoreError>;
+
+async fn read(results: &dyn ResultReader, key: &str, packed: bool) -> Read {
+    if packed {
+        return results.clip_result(key).await.map(|clip| clip.frames);
+    }
+    results.result(key).await.map(|result| vec![result])
+}
+
+/// What came of looking at one place.
+struct Looked {
+    place: String,
+    looks: u64,
+    /// The first key at which something is, and what.
+    found: Option<(String, Read)>,
+}
+
+async fn first_of(
+    results: Arc<dyn ResultReader>,
+    place: String,
+    keys: Vec<String>,
+    packed: bool,
+) -> Looked {
+    let mut looks = 0;
+    for key in keys {
+        looks += 1;
+        match read(&*results, &key, packed).await {
+            Err(StoreError::Missing { .. }) => {}
+            found => return Looked { place, looks, found: Some((key, found)) },
+        }
+    }
+    Looked { place, looks, found: None }
+}
+
+fn is_packed(frames: &[Awaiting]) -> bool {
+    frames.iter().any(|frame| frame.packed)
+}
+
+/// Awaited frames by where their results lie. A key that is no frame's was written by somebody else.
+fn by_place(awaiting: Vec<Awaiting>) -> Places {
+    let mut places = Places::new();
     for frame in awaiting {
         let object = frame.object();
-        let prefix = if frame.packed {
+        let place = if frame.packed {
             key::pack_results_prefix(&object)
         } else {
             key::results_prefix(&object)
         };
-        let Some(prefix) = prefix else { continue };
-        let hour =
-            prefix.trim_end_matches('/').rsplit_once('/').map(|(hour, _)| format!("{hour}/"));
-        let Some(hour) = hour else { continue };
-        hours.entry(hour).or_default().entry(prefix).or_default().push(frame);
+        if let Some(place) = place {
+            places.entry(place).or_default().push(frame);
+        }
     }
-    hours
-}
-
-/// The prefix of the frame or pack that a result's key belongs to.
-fn prefix_of(result_key: &str) -> Option<&str> {
-    result_key.rfind('/').and_then(|at| result_key.get(..=at))
-}
-
-/// After which key to go on: after the last one seen, or just before the next awaited frame if that is further on.
-/// Nothing when no awaited frame can come any more.
-fn next_wanted(wanted: &Hour, last: &str) -> Option<String> {
-    let within = prefix_of(last).filter(|prefix| wanted.contains_key(*prefix));
-    let further = wanted.range::<str, _>((Bound::Excluded(last), Bound::Unbounded)).next();
-    match (within, further) {
-        // More results of the frame that the page ended with.
-        (Some(_), _) => Some(last.to_owned()),
-        (None, Some((prefix, _))) => Some(prefix.clone()),
-        (None, None) => None,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn hour_of(slots: &[&str]) -> Hour {
-        let frame = |slot: &&str| {
-            let prefix = format!("results/v1/t/c/2026/01/01/00/s-0-{slot}/");
-            let frame = format!("t/c/{}/0/0", "0".repeat(32)).parse().unwrap();
-            let awaited_at = proto::UtcTime::EPOCH;
-            let key = String::new();
-            let (packed, tries, tried_at) = (false, 0, None);
-            (prefix, vec![Awaiting { key, packed, frame, awaited_at, tries, tried_at }])
-        };
-        slots.iter().map(frame).collect()
-    }
-
-    #[test]
-    fn a_listing_jumps_to_the_next_awaited_frame() {
-        let wanted = hour_of(&["1", "5"]);
-        let at = |slot: &str| format!("results/v1/t/c/2026/01/01/00/s-0-{slot}/");
-        let check = |last: &str, next: Option<String>| {
-            assert_eq!(next_wanted(&wanted, &format!("{}m.json", at(last))), next, "{last}");
-        };
-        check("0", Some(at("1")));
-        check("1", Some(format!("{}m.json", at("1"))));
-        check("2", Some(at("5")));
-        check("6", None);
-    }
+    places
 }

@@ -8,7 +8,7 @@ use std::{
 
 use base::{config::ConfigError, duration::Span};
 use link::mqtt::BrokerAddress;
-use proto::{DeviceName, Identity, Role, SiteId, limits::OUTBOX_BYTES_DEFAULT};
+use proto::{DeviceName, Identity, Role, SiteId, limits::OUTBOX_BYTES_DEFAULT, result::Placement};
 use serde::Deserialize;
 
 use crate::{collector::Pace, committer::ReceiptAfter, forwarder::Packing, overdue::Patience};
@@ -36,9 +36,10 @@ struct File {
     #[serde(default)]
     function: FunctionEntry,
     #[serde(default = "inference_default")]
-    inference: InferenceEntry,
+    inference: Placement,
     poll: Option<Span>,
     poll_max: Option<Span>,
+    list_each: Option<Span>,
 }
 
 #[derive(Debug, Clone, Copy, Deserialize)]
@@ -53,12 +54,6 @@ enum ReceiptAfterEntry {
 enum PackEntry {
     Frame,
     Clip,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "lowercase")]
-enum InferenceEntry {
-    Lambda,
 }
 
 #[derive(Debug, Deserialize)]
@@ -91,18 +86,27 @@ const fn pack_default() -> PackEntry {
     PackEntry::Frame
 }
 
-const fn inference_default() -> InferenceEntry {
-    InferenceEntry::Lambda
+const fn inference_default() -> Placement {
+    Placement::Lambda
 }
 
 /// Least quota: the largest clip (64 envelopes of 4 MiB), or it could never be committed, and a quarter more.
 const OUTBOX_BYTES_MIN: u64 = 320 * 1024 * 1024;
-/// A store of one's own is asked twice a second, so that a result is shown within one; after a while without results,
-/// each five seconds.
-const LOCAL: Pace = Pace { poll: Duration::from_millis(500), poll_max: Duration::from_secs(5) };
-/// Amazon's is asked each ten seconds while results come, which is about $1.30 a month for each camera (at $0.005 for
-/// 1,000 lists, 30 days, always busy), and each minute after a while without results.
-const AMAZON: Pace = Pace { poll: Duration::from_secs(10), poll_max: Duration::from_secs(60) };
+/// A store of one's own is asked half a second after each frame, so that its result is shown within one; at last each
+/// five seconds, and listings cost nothing.
+const LOCAL: Pace = Pace {
+    poll: Duration::from_millis(500),
+    poll_max: Duration::from_secs(5),
+    list_each: Duration::from_secs(10),
+};
+/// Amazon's is asked two seconds after each frame, when its event has usually come and the function has answered: one
+/// read or two for each result, at $0.0004 for 1,000 of them. A listing costs a dozen reads and is made each five
+/// minutes at most, and only while something is not where it was looked for.
+const AMAZON: Pace = Pace {
+    poll: Duration::from_secs(2),
+    poll_max: Duration::from_secs(60),
+    list_each: Duration::from_secs(300),
+};
 /// Bounds of the polling intervals.
 const POLLS: std::ops::RangeInclusive<Duration> =
     Duration::from_millis(50)..=Duration::from_secs(3600);
@@ -145,6 +149,8 @@ pub struct Config {
     pub function: String,
     /// When the function is asked again.
     pub patience: Patience,
+    /// Where inference runs: the object store tells a function in the cloud, the bridge one beside it.
+    pub inference: Placement,
     /// How often results are looked for.
     pub pace: Pace,
 }
@@ -173,11 +179,15 @@ impl Config {
         if !POLLS.contains(&poll) || !POLLS.contains(&poll_max) || poll_max < poll {
             problems.push("poll, poll_max: use 50ms to 1h, and poll_max at least poll".to_owned());
         }
+        let list_each = file.list_each.map_or(default.list_each, |span| span.0);
+        if !POLLS.contains(&list_each) {
+            problems.push("list_each: use 50ms to 1h".to_owned());
+        }
         let FunctionEntry { endpoint, name, overdue, tries_max } = file.function;
         problems.extend(function_problems(endpoint.as_deref(), &name, overdue.0, tries_max));
-        // One value today; the match makes a second one decide here.
-        match file.inference {
-            InferenceEntry::Lambda => {}
+        if file.inference == Placement::Fog && endpoint.is_none() {
+            let what = "inference = \"fog\" needs the address of the host beside the bridge";
+            problems.push(format!("function.endpoint: {what}"));
         }
         if !problems.is_empty() {
             return Err(ConfigError::Values { path: path.to_owned(), problems });
@@ -204,7 +214,8 @@ impl Config {
             function_endpoint: endpoint,
             function: name,
             patience: Patience { overdue: overdue.0, tries_max },
-            pace: Pace { poll, poll_max },
+            inference: file.inference,
+            pace: Pace { poll, poll_max, list_each },
         })
     }
 }
@@ -256,6 +267,7 @@ mod tests {
         assert_eq!((config.receipt_after, config.pack), (ReceiptAfter::Outbox, Packing::Frame));
         assert_eq!(config.patience, Patience { overdue: Duration::from_secs(60), tries_max: 5 });
         assert_eq!((config.function.as_str(), config.pace), ("mask", AMAZON));
+        assert_eq!(config.inference, Placement::Lambda);
         assert!(config.outbox.is_absolute() && config.database.starts_with("sqlite:/"));
         let own = format!("{HEAD}{STORE}endpoint = 'http://127.0.0.1:1'\n");
         assert_eq!(load(&own).unwrap().pace, LOCAL);
@@ -264,7 +276,7 @@ mod tests {
     #[test]
     fn all_problems_are_told_at_once_by_key() {
         let text = format!(
-            "{}outbox_bytes_max = 5\npoll = '1ms'\n{STORE}endpoint = 'ftp://x'\n\
+            "{}outbox_bytes_max = 5\npoll = '1ms'\nlist_each = '2h'\n{STORE}endpoint = 'ftp://x'\n\
              [function]\noverdue = '0s'\nname = ''\nendpoint = 'x'\ntries_max = 5000\n",
             HEAD.replace("sqlite:", "mysql:")
         );
@@ -274,6 +286,7 @@ mod tests {
             "outbox_bytes_max",
             "mysql",
             "poll",
+            "list_each",
             "store.endpoint",
             "function.overdue",
             "function.name",
@@ -285,10 +298,22 @@ mod tests {
     }
 
     #[test]
-    fn an_unknown_key_is_refused_by_name_and_so_is_inference_that_is_not_here_yet() {
+    fn inference_beside_the_bridge_needs_its_address() {
+        let head = format!("{HEAD}inference = 'fog'\n{STORE}");
+        let error = load(&head).unwrap_err().to_string();
+        assert!(error.contains("function.endpoint"), "{error}");
+        let config = load(&format!("{head}[function]\nendpoint = 'http://127.0.0.1:9001'\n"));
+        assert_eq!(config.unwrap().inference, Placement::Fog);
+    }
+
+    #[test]
+    fn an_unknown_key_is_refused_by_name_and_so_is_a_place_that_is_none() {
         let error = load(&format!("{HEAD}outbox_size = 3\n{STORE}")).unwrap_err();
         assert!(error.to_string().contains("outbox_size"), "{error}");
-        let error = load(&format!("{HEAD}inference = 'fog'\n{STORE}")).unwrap_err();
-        assert!(error.to_string().contains("inference"), "{error}");
+        let error = load(&format!("{HEAD}inference = 'moon'\n{STORE}")).unwrap_err();
+        assert!(
+            error.to_string().contains("inference") || error.to_string().contains("moon"),
+            "{error}"
+        );
     }
 }

@@ -1,5 +1,6 @@
 //! Owns the way out of the outbox: each clip's frames to the object store, then its frames and itself to the database,
-//! then out of the outbox. In this order, so that a crash anywhere repeats a step and loses none.
+//! then out of the outbox. In this order, so that a crash anywhere repeats a step and loses none. Where inference runs
+//! beside the bridge, it is asked for each object then; elsewhere the object store tells the function.
 //!
 //! An outage of store or database makes the outbox grow and nothing else. A record that does not verify is set aside
 //! with an alarm: its receipt was given and its frames will not arrive.
@@ -20,6 +21,7 @@ use crate::{
     book::Book,
     bridge::{Bridge, count},
     clip::SealedClip,
+    inference::Inference,
     outbox::{OutboxError, Waiting},
 };
 
@@ -29,6 +31,8 @@ const CLIPS_AT_ONCE: usize = 4;
 const ROUND: Duration = Duration::from_secs(2);
 /// Names that are taken from the outbox at a time.
 const NAMES_MAX: usize = 1000;
+/// Longest wait for inference beside us to take a question: what it does not take is asked for again when it is overdue.
+const ASK_MAX: Duration = Duration::from_secs(2);
 
 /// How the frames of a clip lie in the object store.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -41,12 +45,22 @@ pub enum Packing {
 }
 
 /// Where the clips go.
+pub struct Way {
+    /// The object store.
+    pub frames: Arc<dyn FrameWriter>,
+    /// The database.
+    pub book: Arc<dyn Book>,
+    /// What is asked for each stored object; nothing where the object store tells the function.
+    pub inference: Option<Arc<dyn Inference>>,
+    /// As how many objects a clip travels.
+    pub packing: Packing,
+}
+
+/// Carries the clips.
 pub struct Forwarder {
     bridge: Arc<Bridge>,
-    frames: Arc<dyn FrameWriter>,
-    book: Arc<dyn Book>,
+    way: Way,
     root: PublicKey,
-    packing: Packing,
     shutdown: Shutdown,
     queue: Mutex<Queue>,
 }
@@ -70,15 +84,8 @@ enum Outcome {
 impl Forwarder {
     /// A forwarder of a bridge's outbox.
     #[must_use]
-    pub fn new(
-        bridge: Arc<Bridge>,
-        frames: Arc<dyn FrameWriter>,
-        book: Arc<dyn Book>,
-        root: PublicKey,
-        packing: Packing,
-        shutdown: Shutdown,
-    ) -> Arc<Self> {
-        Arc::new(Self { bridge, frames, book, root, packing, shutdown, queue: Mutex::default() })
+    pub fn new(bridge: Arc<Bridge>, way: Way, root: PublicKey, shutdown: Shutdown) -> Arc<Self> {
+        Arc::new(Self { bridge, way, root, shutdown, queue: Mutex::default() })
     }
 
     /// Starts forwarding, until shutdown.
@@ -162,7 +169,7 @@ impl Forwarder {
     async fn carry(&self, waiting: &Waiting) -> Option<()> {
         let (bridge, stop) = (&*self.bridge, &self.shutdown);
         let Waiting { clip, receipt } = waiting;
-        let pack = match self.packing {
+        let pack = match self.way.packing {
             Packing::Frame => None,
             Packing::Clip => Pack::of(clip.frames()),
         };
@@ -174,17 +181,47 @@ impl Forwarder {
         for (at, frame) in clip.frames().iter().enumerate() {
             let within: Option<Within> = pack.as_ref().and_then(|p| p.places().get(at).copied());
             let now = bridge.utc();
-            let wait = || self.book.await_frame(frame.manifest(), within, now);
+            let wait = || self.way.book.await_frame(frame.manifest(), within, now);
             persist(bridge, stop, "await a frame", failed, wait).await.ok()?;
         }
-        let record = || self.book.record_clip(clip.record(), receipt);
-        persist(bridge, stop, "record a clip", failed, record).await.ok()
+        let record = || self.way.book.record_clip(clip.record(), receipt);
+        persist(bridge, stop, "record a clip", failed, record).await.ok()?;
+        match &pack {
+            Some(pack) => self.ask(&[pack.key().to_owned()]).await,
+            None => {
+                let keys = clip.frames().iter().map(|frame| key::frame_key(frame.manifest()));
+                self.ask(&keys.collect::<Vec<_>>()).await;
+            }
+        }
+        Some(())
+    }
+
+    /// Asks for the results of objects that are awaited by now. A question that is not taken holds nothing up: the
+    /// object will be overdue, and is asked for again then.
+    async fn ask(&self, objects: &[String]) {
+        let Some(inference) = &self.way.inference else { return };
+        for object in objects {
+            match tokio::time::timeout(ASK_MAX, inference.ask(object)).await {
+                Ok(Ok(())) => self.bridge.count(count::ASKED),
+                Ok(Err(error)) => {
+                    self.bridge.count(count::INVOKE_FAILED);
+                    raise(&self.bridge, "ask for a result", &error);
+                    tracing::warn!(object, %error, "inference was not asked, will be when overdue");
+                    return;
+                }
+                Err(_) => {
+                    self.bridge.count(count::INVOKE_FAILED);
+                    tracing::warn!(object, "inference did not answer, will be asked when overdue");
+                    return;
+                }
+            }
+        }
     }
 
     async fn put_frames(&self, clip: &SealedClip) -> Option<()> {
         let (bridge, stop) = (&*self.bridge, &self.shutdown);
         for frame in clip.frames() {
-            let put = || self.frames.put_frame(frame);
+            let put = || self.way.frames.put_frame(frame);
             let put = persist(bridge, stop, "put a frame", count::STORE_FAILED, put).await.ok()?;
             bridge.count(match put {
                 Put::Created => count::FRAMES_PUT,
@@ -197,7 +234,7 @@ impl Forwarder {
 
     async fn put_pack(&self, pack: &Pack) -> Option<()> {
         let (bridge, stop) = (&*self.bridge, &self.shutdown);
-        let put = || self.frames.put_pack(pack);
+        let put = || self.way.frames.put_pack(pack);
         let put = persist(bridge, stop, "put a pack", count::STORE_FAILED, put).await.ok()?;
         bridge.count(match put {
             Put::Created => count::PACKS_PUT,

@@ -1,8 +1,9 @@
-//! Owns the border to inference: asking for the result of a frame whose arrival nobody seems to have noticed. Results
-//! never come back this way: they come through the object store.
+//! Owns the border to inference: asking for the result of an object, with the event that the object store would send.
+//! Results never come back this way: they come through the object store.
 //!
-//! Today inference is the function, invoked through its API; a handler beside the bridge is to be another version of the
-//! same trait.
+//! Inference is the same function, invoked through the same API, in the cloud or in a host beside the bridge. In the
+//! cloud it is asked only for what is overdue, since the object store tells it of each object; beside the bridge for
+//! everything, since the stores that cities run need not tell anybody.
 
 use std::sync::{Arc, Mutex, PoisonError};
 

@@ -41,8 +41,10 @@ A configuration:
   broker = { host = \"localhost\", port = 8883 }
   pack = \"frame\"                      # or clip: the frames of a clip as one object; cheaper, seen a little later
   inference = \"lambda\"
-  poll = \"500ms\"                      # 10s with Amazon S3, where each look costs; results are shown that much later
-  poll_max = \"5s\"                     # 60s with Amazon S3; while no result comes
+  inference = \"lambda\"               # or fog: the same function in a host beside the bridge, which asks it itself
+  poll = \"500ms\"                      # 2s with Amazon S3, where each look costs; results are shown that much later
+  poll_max = \"5s\"                     # 60s with Amazon S3; while a result does not come
+  list_each = \"10s\"                   # 5m with Amazon S3; for results that are not where they were looked for
 
   [store]
   endpoint = \"http://127.0.0.1:9000\"  # not for Amazon S3

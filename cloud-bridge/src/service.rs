@@ -15,6 +15,7 @@ use link::{
 use proto::{
     Role,
     control::Presence,
+    result::Placement,
     signing::{PublicKey, SigningKey},
     topic,
 };
@@ -28,8 +29,8 @@ use crate::{
     collector::Collector,
     committer::Committer,
     config::Config,
-    forwarder::Forwarder,
-    inference::LambdaFunction,
+    forwarder::{Forwarder, Way},
+    inference::{Inference, LambdaFunction},
     outbox::{Outbox, OutboxError},
     overdue::Overdue,
     peers::{self, Desk},
@@ -188,17 +189,24 @@ async fn start(
     let (frames, stored) = (Arc::new(s3.frames(keys.seal_root)), Arc::new(s3.results()));
     let share = || (Arc::clone(bridge), Arc::clone(&book), shutdown.clone());
 
-    let (of, with, stop) = share();
-    Forwarder::new(of, frames, with, keys.seal_root, config.pack, stop).start();
-
-    let (of, with, stop) = share();
-    shutdown.spawn(Collector::new(of, with, stored.clone(), bus, config.pace, stop).run());
-
     let endpoint = config.function_endpoint.as_deref();
     let (region, bucket) = (&config.store.region, &config.store.frames_bucket);
     let clock = Arc::clone(&bridge.clock);
     let function = LambdaFunction::new(endpoint, region, &config.function, bucket, clock).await;
-    let (inference, patience) = (Arc::new(function), config.patience);
+    let function: Arc<dyn Inference> = Arc::new(function);
+
+    let (of, book_, stop) = share();
+    let inference = match config.inference {
+        Placement::Lambda => None,
+        Placement::Fog => Some(Arc::clone(&function)),
+    };
+    let way = Way { frames, book: book_, inference, packing: config.pack };
+    Forwarder::new(of, way, keys.seal_root, stop).start();
+
+    let (of, with, stop) = share();
+    shutdown.spawn(Collector::new(of, with, stored.clone(), bus, config.pace, stop).run());
+
+    let (inference, patience) = (function, config.patience);
     let (bridge_, book_, stop) = share();
     let overdue = Overdue {
         bridge: bridge_,

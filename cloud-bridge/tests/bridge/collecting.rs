@@ -27,7 +27,16 @@ use crate::world::{
     put_results, result_of, until,
 };
 
-const PACE: Pace = Pace { poll: Duration::from_millis(5), poll_max: Duration::from_millis(20) };
+const PACE: Pace = Pace {
+    poll: Duration::from_millis(5),
+    poll_max: Duration::from_millis(20),
+    list_each: Duration::from_millis(20),
+};
+
+/// Looks have their times: the clock must go.
+fn ticking() -> Setup {
+    Setup { clock: Some(Arc::new(base::SystemClock::default())), ..Setup::default() }
+}
 
 /// Frames of a clip as the forwarder leaves them: in the store and awaited.
 async fn arrive(site: &Site, borders: &Borders, clip: &Clip) {
@@ -51,7 +60,7 @@ fn done(borders: &Borders) -> usize {
 async fn a_result_of_an_awaited_frame_is_stored_and_told_on_the_bus() {
     let (site, broker) = (Site::new(), MemoryBroker::default());
     let borders = Borders::new(&site);
-    let parts = Parts::new(&site, &borders, Setup::default());
+    let parts = Parts::new(&site, &borders, ticking());
     let mut inbox = broker.bus().subscribe("celosia/v1/town/results/cam-1").unwrap();
     let clip = site.clip(0, 3);
     arrive(&site, &borders, &clip).await;
@@ -71,7 +80,7 @@ async fn a_result_of_an_awaited_frame_is_stored_and_told_on_the_bus() {
 async fn what_nobody_awaits_and_what_is_no_result_is_not_stored() {
     let site = Site::new();
     let borders = Borders::new(&site);
-    let parts = Parts::new(&site, &borders, Setup::default());
+    let parts = Parts::new(&site, &borders, ticking());
     let (awaited, stranger) = (site.clip(0, 3), site.clip(1, 3));
     arrive(&site, &borders, &awaited).await;
     let frames = site.frames(&awaited);
@@ -101,7 +110,7 @@ async fn what_nobody_awaits_and_what_is_no_result_is_not_stored() {
 async fn nothing_is_listed_when_nothing_is_awaited_and_an_hour_takes_one_page_a_round() {
     let site = Site::new();
     let borders = Borders::new(&site);
-    let parts = Parts::new(&site, &borders, Setup::default());
+    let parts = Parts::new(&site, &borders, ticking());
     let results = Faulty::new(borders.results.clone(), Plan::Sound);
     collect(&parts, results.clone(), None);
     until("it looked", async || parts.book.calls() >= 2).await;
@@ -119,10 +128,64 @@ async fn nothing_is_listed_when_nothing_is_awaited_and_an_hour_takes_one_page_a_
 }
 
 #[tokio::test]
+async fn once_a_model_is_known_its_results_are_read_by_key_and_nothing_is_listed() {
+    let site = Site::new();
+    let borders = Borders::new(&site);
+    let parts = Parts::new(&site, &borders, ticking());
+    let results = Faulty::new(borders.results.clone(), Plan::Sound);
+    let clips: Vec<Clip> = (0..10).map(|seq| site.clip(seq, 4)).collect();
+    let (first, others) = clips.split_first().unwrap();
+    arrive(&site, &borders, first).await;
+    put_results(&site, std::slice::from_ref(first), &*borders.results).await;
+    collect(&parts, results.clone(), None);
+    until("the first are done", async || done(&borders) == 3).await;
+    assert_eq!((parts.counted(count::LISTS), parts.counted(count::LOOKS)), (1, 0));
+    results.set_plan(Plan::Sound);
+    for clip in others {
+        arrive(&site, &borders, clip).await;
+    }
+    put_results(&site, others, &*borders.results).await;
+    parts.bridge.awaited.notify_one();
+    until("all are done", async || done(&borders) == 30).await;
+    assert_eq!((parts.counted(count::LISTS), parts.counted(count::LOOKS)), (1, 27));
+    assert_eq!(results.calls(), 27, "a read for each result and nothing else");
+    parts.stop().await;
+}
+
+#[tokio::test]
+async fn the_result_of_a_new_model_is_found_by_a_listing_and_later_ones_by_their_key() {
+    let site = Site::new();
+    let borders = Borders::new(&site);
+    let parts = Parts::new(&site, &borders, ticking());
+    let clips: Vec<Clip> = (0..3).map(|seq| site.clip(seq, 1)).collect();
+    let [before, change, after] = clips.as_slice() else { panic!("three clips") };
+    let put = async |clip: &Clip, model: &[u8]| {
+        for frame in site.frames(clip) {
+            let mut result = result_of(frame.manifest());
+            result.model.digest = proto::Digest::of(model);
+            borders.results.put_result(&result).await.map(drop).unwrap();
+        }
+        arrive(&site, &borders, clip).await;
+        parts.bridge.awaited.notify_one();
+    };
+    put(before, b"model").await;
+    collect(&parts, Faulty::new(borders.results.clone(), Plan::Sound), None);
+    until("the first is done", async || done(&borders) == 1).await;
+    put(change, b"new model").await;
+    until("the second is done", async || done(&borders) == 2).await;
+    let lists = parts.counted(count::LISTS);
+    assert!(lists >= 2 && parts.counted(count::LOOKS) >= 3, "after some looks in vain");
+    put(after, b"new model").await;
+    until("the third is done", async || done(&borders) == 3).await;
+    assert_eq!(parts.counted(count::LISTS), lists);
+    parts.stop().await;
+}
+
+#[tokio::test]
 async fn results_come_in_when_store_and_database_are_back() {
     let site = Site::new();
     let borders = Borders::new(&site);
-    let parts = Parts::new(&site, &borders, Setup::default());
+    let parts = Parts::new(&site, &borders, ticking());
     let clip = site.clip(0, 3);
     arrive(&site, &borders, &clip).await;
     put_results(&site, std::slice::from_ref(&clip), &*borders.results).await;
@@ -241,7 +304,7 @@ async fn a_dead_letter_of_the_function_is_the_reason_and_nothing_is_asked_again(
 async fn a_result_that_comes_after_all_brings_a_dead_frame_back() {
     let waiting = Waiting::new().await;
     let Waiting { site, borders, clip, .. } = &waiting;
-    let parts = Parts::new(site, borders, Setup::default());
+    let parts = Parts::new(site, borders, ticking());
     for key in site.keys(std::slice::from_ref(clip)) {
         borders.book.mark_dead(&key, "given up").await.unwrap();
     }

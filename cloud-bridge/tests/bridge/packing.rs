@@ -137,7 +137,8 @@ fn result(site: &Site, clip: &Clip) -> ClipResult {
 }
 
 fn collect(parts: &Parts, borders: &Borders) {
-    let pace = Pace { poll: Duration::from_millis(5), poll_max: Duration::from_millis(20) };
+    let [poll, poll_max, list_each] = [5, 20, 20].map(Duration::from_millis);
+    let pace = Pace { poll, poll_max, list_each };
     let (bridge, book) = (parts.bridge.clone(), Arc::new(parts.book.clone()));
     let stop = parts.shutdown.clone();
     let collector = Collector::new(bridge, book, borders.results.clone(), None, pace, stop);
@@ -148,7 +149,9 @@ fn collect(parts: &Parts, borders: &Borders) {
 async fn the_result_of_a_clip_is_the_result_of_each_of_its_frames() {
     let site = Site::new();
     let borders = Borders::new(&site);
-    let parts = Parts::new(&site, &borders, packing());
+    let clock: Arc<dyn base::Clock> = Arc::new(base::SystemClock::default());
+    let ticking = Setup { clock: Some(clock), ..packing() };
+    let parts = Parts::new(&site, &borders, ticking);
     let (clip, stranger) = (site.clip(0, 4), site.clip(1, 3));
     commit(&parts, &site, &clip).await;
     parts.forward();

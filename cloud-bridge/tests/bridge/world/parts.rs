@@ -7,7 +7,8 @@ use cloud_bridge::{
     book::{self, FaultyBook, MemoryBook},
     bridge::Bridge,
     committer::{Committer, ReceiptAfter},
-    forwarder::{Forwarder, Packing},
+    forwarder::{Forwarder, Packing, Way},
+    inference::Inference,
     outbox::Outbox,
     peers::{self, Desk},
 };
@@ -61,6 +62,10 @@ pub(crate) struct Setup {
     pub(crate) store_plan: faulty::Plan,
     pub(crate) book_plan: book::Plan,
     pub(crate) packing: Packing,
+    /// Asked for each object that is stored, as beside a bridge.
+    pub(crate) inference: Option<Arc<dyn Inference>>,
+    /// Another clock than the one that stands until the test moves it.
+    pub(crate) clock: Option<Arc<dyn Clock>>,
 }
 
 impl Default for Setup {
@@ -72,6 +77,8 @@ impl Default for Setup {
             store_plan: faulty::Plan::Sound,
             book_plan: book::Plan::Sound,
             packing: Packing::Frame,
+            inference: None,
+            clock: None,
         }
     }
 }
@@ -85,6 +92,7 @@ pub(crate) struct Parts {
     pub(crate) shutdown: Shutdown,
     pub(crate) site_root: proto::signing::PublicKey,
     packing: Packing,
+    inference: Option<Arc<dyn Inference>>,
 }
 
 impl Parts {
@@ -94,7 +102,8 @@ impl Parts {
         let folder = std::path::Path::new("/outbox");
         let (outbox, _) = Outbox::open_on(files, folder, setup.outbox_bytes).unwrap();
         let identity = site.pki.identity(Role::Bridge, "bridge-1");
-        let bridge = Bridge::new(identity, Arc::new(borders.clock.clone()), outbox);
+        let clock = setup.clock.unwrap_or_else(|| Arc::new(borders.clock.clone()));
+        let bridge = Bridge::new(identity, clock, outbox);
         let shutdown = Shutdown::default();
         let book = FaultyBook::new(borders.book.clone(), setup.book_plan);
         let committer = Committer::new(
@@ -105,21 +114,19 @@ impl Parts {
             shutdown.clone(),
         );
         let frames = Faulty::new(borders.frames.clone(), setup.store_plan);
-        let (site_root, packing) = (site.root(), setup.packing);
-        Self { bridge, committer, frames, book, shutdown, site_root, packing }
+        let (site_root, packing, inference) = (site.root(), setup.packing, setup.inference);
+        Self { bridge, committer, frames, book, shutdown, site_root, packing, inference }
     }
 
     /// Starts forwarding.
     pub(crate) fn forward(&self) {
-        Forwarder::new(
-            self.bridge.clone(),
-            Arc::new(self.frames.clone()),
-            Arc::new(self.book.clone()),
-            self.site_root,
-            self.packing,
-            self.shutdown.clone(),
-        )
-        .start();
+        let way = Way {
+            frames: Arc::new(self.frames.clone()),
+            book: Arc::new(self.book.clone()),
+            inference: self.inference.clone(),
+            packing: self.packing,
+        };
+        Forwarder::new(self.bridge.clone(), way, self.site_root, self.shutdown.clone()).start();
     }
 
     /// Starts to listen; gives the address.

@@ -81,10 +81,14 @@ pub struct Camera {
     pub frame_kb: f64,
     /// Of a frame's result.
     pub result_kb: f64,
+    /// How often the bridge asks for a result by its key until it is there.
+    pub looks: f64,
+    /// Of an answer that nothing is there.
+    pub missing_kb: f64,
+    /// Shortest time between two listings by the bridge.
+    pub list_s: f64,
     /// Of a page of a listing.
     pub list_kb: f64,
-    /// Shortest time between two listings by the bridge.
-    pub poll_s: f64,
     /// How long frames are kept.
     pub kept_days: f64,
 }
@@ -114,7 +118,7 @@ pub struct Month {
     pub duration: f64,
     /// Frames or packs, and results, written.
     pub puts: f64,
-    /// Heads and results read.
+    /// Heads read by the function, and results by the bridge, looks in vain included.
     pub gets: f64,
     /// Listings by the bridge.
     pub lists: f64,
@@ -176,10 +180,13 @@ impl Prices {
         let camera = &self.camera;
         let count = MONTH_S / camera.every_s;
         let objects = count / frames as f64;
-        // The bridge lists only while something is awaited: once for each object, and not more often than it polls.
+        // The bridge lists for stragglers alone, not more often than for each object, and not more often than it may.
         let object_s = camera.every_s * frames as f64;
-        let lists = MONTH_S / object_s.max(camera.poll_s);
-        let out_gb = (count * camera.result_kb + lists * camera.list_kb) / 1e6;
+        let lists = MONTH_S / object_s.max(camera.list_s);
+        let in_vain = objects * (camera.looks - 1.0).max(0.0);
+        let out_kb =
+            count * camera.result_kb + in_vain * camera.missing_kb + lists * camera.list_kb;
+        let out_gb = out_kb / 1e6;
         let kept_gb = camera.kept_days * 86_400.0 / camera.every_s * camera.frame_kb / 1e6;
         let mut month = Month {
             frames_per_object: frames,
@@ -187,7 +194,7 @@ impl Prices {
             requests: objects * self.lambda.request,
             duration: objects * self.duration(row, frames),
             puts: 2.0 * objects * self.s3.put,
-            gets: 2.0 * objects * self.s3.get,
+            gets: (1.0 + camera.looks) * objects * self.s3.get,
             lists: lists * self.s3.put,
             transfer: out_gb * self.s3.gb_out,
             storage: kept_gb * self.s3.gb_month,
@@ -238,12 +245,18 @@ mod tests {
     #[test]
     fn a_month_counts_every_request_once_and_packing_divides_them() {
         let (alone, packed) = (prices().month(&row(), 1), prices().month(&row(), 12));
-        // 518,400 frames: as many objects and results, a listing each ten seconds.
+        // 518,400 frames: as many objects and results, three reads for each, a listing each five minutes.
         assert!((alone.puts - 5.184).abs() < 1e-9, "{alone:?}");
-        assert!((alone.lists - 1.296).abs() < 1e-9);
+        assert!((alone.gets - 0.62208).abs() < 1e-9, "{alone:?}");
+        assert!((alone.lists - 0.0432).abs() < 1e-9);
         assert!((alone.requests - 0.10368).abs() < 1e-9);
         assert!((packed.puts - 5.184 / 12.0).abs() < 1e-9);
-        assert!((packed.lists - 0.216).abs() < 1e-9);
+        assert!((packed.gets - 0.62208 / 12.0).abs() < 1e-9);
+        assert!((packed.lists - 0.0432).abs() < 1e-9);
+        // In kB: a result each, an answer that nothing is there for each object, a listing each five minutes.
+        let out = |objects: f64| (518_400.0 * 1.6 + objects * 0.5 + 8_640.0) * 0.09 / 1e6;
+        assert!((alone.transfer - out(518_400.0)).abs() < 1e-9, "{alone:?}");
+        assert!((packed.transfer - out(43_200.0)).abs() < 1e-9, "{packed:?}");
         assert_eq!(alone.storage, packed.storage);
         assert!((packed.video - packed.path() * 186.0 / 2_592_000.0).abs() < 1e-12);
         assert!(packed.path() < alone.path());

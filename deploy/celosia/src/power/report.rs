@@ -57,8 +57,9 @@ pub(super) fn text(power: &Power) -> String {
         "\nDollars by the prices of {}, {}, {} ({}). The time of S3 is assumed: {} ms to read, {} ms to write, billed with \
          the function's own. Bold: the cheapest that keeps both goals.\n\n# One camera for 30 days\n\nIn dollars, at {} MB, \
          one frame each {} s, of {} kB, kept for {} days. A clip of 10 s is 2 frames an object, one of 60 s is 12; \
-         *1* is `pack = \"frame\"`. Results are written and read once for each object. The last columns hold everything \
-         but storage against the function alone in 2021: ${} to ${} for {} s of video.\n\n{MONTHS}",
+         *1* is `pack = \"frame\"`. The bridge asks for the result of each object {} times by its key, the last time with \
+         success, and lists each {} s. The last columns hold everything but storage against the function alone in 2021: \
+         ${} to ${} for {} s of video.\n\n{MONTHS}",
         prices.region,
         prices.architecture,
         prices.date,
@@ -69,6 +70,8 @@ pub(super) fn text(power: &Power) -> String {
         prices.camera.every_s,
         prices.camera.frame_kb,
         prices.camera.kept_days,
+        prices.camera.looks,
+        prices.camera.list_s,
         prices.before.low,
         prices.before.high,
         prices.before.video_s,
