@@ -2,7 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
-use proto::signing::PublicKey;
+use models::weights;
+use proto::{result::Placement, signing::PublicKey};
 use store::Settings;
 
 /// The variables that do not fit; all of them.
@@ -19,6 +20,8 @@ pub struct Config {
     pub seal_root: PublicKey,
     /// The ONNX Runtime library.
     pub library: PathBuf,
+    /// What results say of where they were made.
+    pub placement: Placement,
     /// The model; its description lies beside it.
     pub model: PathBuf,
 }
@@ -53,12 +56,22 @@ impl Config {
         if seal_root.is_err() && !root.is_empty() {
             problems.push("CELOSIA_SEAL_ROOT: write 64 hexadecimal digits".to_owned());
         }
+        let placement = match lookup("CELOSIA_PLACEMENT").as_deref() {
+            None | Some("" | "lambda") => Placement::Lambda,
+            Some("fog") => Placement::Fog,
+            Some(other) => {
+                problems.push(format!("CELOSIA_PLACEMENT: {other:?} is neither lambda nor fog"));
+                Placement::Lambda
+            }
+        };
         let assets = lookup("CELOSIA_ASSETS").map(PathBuf::from);
         let library = assets.unwrap_or_else(|| beside.to_owned()).join("libonnxruntime.so");
         let model = lookup("CELOSIA_MODEL").map(PathBuf::from);
-        let model = model.unwrap_or_else(|| beside.join("mask-8x2.onnx"));
+        let model = model.unwrap_or_else(|| beside.join(format!("{}.onnx", weights::NAME)));
         match seal_root {
-            Ok(seal_root) if problems.is_empty() => Ok(Self { store, seal_root, library, model }),
+            Ok(seal_root) if problems.is_empty() => {
+                Ok(Self { store, seal_root, library, placement, model })
+            }
             Ok(_) | Err(_) => Err(ConfigError(problems)),
         }
     }
@@ -89,7 +102,13 @@ mod tests {
     fn on_aws_everything_else_lies_beside_the_program() {
         let config = read(&[]).unwrap();
         assert_eq!(config.library, Path::new("/var/task/libonnxruntime.so"));
-        assert_eq!(config.model, Path::new("/var/task/mask-8x2.onnx"));
+        assert_eq!(config.model.parent(), Some(Path::new("/var/task")));
+        assert_eq!(
+            (config.model.file_stem().unwrap(), config.placement),
+            (weights::NAME.as_ref(), Placement::Lambda)
+        );
+        let fog = read(&[("CELOSIA_PLACEMENT", Some("fog"))]).unwrap();
+        assert_eq!(fog.placement, Placement::Fog);
         assert_eq!(config.store.endpoint, None);
     }
 
@@ -99,6 +118,7 @@ mod tests {
             ("CELOSIA_FRAMES_BUCKET", None),
             ("AWS_REGION", Some("")),
             ("CELOSIA_SEAL_ROOT", Some("abc")),
+            ("CELOSIA_PLACEMENT", Some("moon")),
         ];
         let error = read(&wrong).unwrap_err().to_string();
         for (name, _) in wrong {

@@ -1,5 +1,5 @@
 //! Owns the shapes in which news of objects arrives: S3 events with one or more records, S3's test event, and both of
-//! them inside messages of SQS.
+//! them inside messages of SQS. And of the one thing that a person asks for: annotated pictures.
 //!
 //! Keys are decoded here. A record that tells of no new object (a removal, a folder marker) is not an arrival; a record
 //! that cannot be read fails the whole event, since nobody would notice it otherwise.
@@ -8,8 +8,12 @@ use aws_lambda_events::{
     s3::S3EventRecord,
     sqs::{SqsEvent, SqsMessage},
 };
+use proto::pack::Within;
+use serde::Deserialize;
 use serde_json::Value;
 
+/// Most annotated pictures of one request: as many as a clip has frames; each takes a tenth of a second.
+const PICTURES_MAX: usize = proto::limits::SLOTS_MAX;
 /// Most records of one event. S3 sends one, SQS up to 10,000 messages; a frame takes milliseconds.
 const RECORDS_MAX: usize = 10_000;
 
@@ -17,7 +21,7 @@ const RECORDS_MAX: usize = 10_000;
 #[derive(Debug, thiserror::Error)]
 pub enum EventError {
     /// Neither of S3 nor of SQS.
-    #[error("event of unknown form: it needs `Records` of aws:s3 or aws:sqs")]
+    #[error("event of unknown form: it needs `Records` of aws:s3 or aws:sqs, or `annotate`")]
     Unknown,
     /// A record is not as its source writes it.
     #[error("record {at} of the event is not of the expected form: {why}")]
@@ -38,6 +42,16 @@ pub struct Arrival {
     pub key: String,
 }
 
+/// A frame whose annotated picture is asked for.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Picture {
+    /// Key of the frame.
+    pub key: String,
+    /// Where it lies in the pack of its clip; absent when it is an object of its own.
+    pub within: Option<Within>,
+}
+
 /// A message of SQS.
 #[derive(Debug)]
 pub struct Message {
@@ -56,6 +70,8 @@ pub enum Event {
     S3(Vec<Arrival>),
     /// From a queue: each message fails on its own.
     Sqs(Vec<Message>),
+    /// From a person: `{"annotate": [{"key": ...}]}`. No object store sends this.
+    Annotate(Vec<Picture>),
 }
 
 impl Event {
@@ -66,6 +82,9 @@ impl Event {
     pub fn read(event: &Value) -> Result<Self, EventError> {
         if is_test(event) {
             return Ok(Self::S3(Vec::new()));
+        }
+        if let Some(pictures) = event.get("annotate") {
+            return annotate(pictures).map(Self::Annotate);
         }
         let records = records(event)?;
         if source(records) == Some("aws:sqs") {
@@ -80,6 +99,15 @@ impl Event {
 /// `s3:TestEvent`, which S3 sends when a notification is configured.
 fn is_test(event: &Value) -> bool {
     event.get("Event").and_then(Value::as_str) == Some("s3:TestEvent")
+}
+
+fn annotate(pictures: &Value) -> Result<Vec<Picture>, EventError> {
+    let pictures: Vec<Picture> = serde_json::from_value(pictures.clone())
+        .map_err(|e| EventError::Record { at: 0, why: e.to_string() })?;
+    if pictures.len() > PICTURES_MAX {
+        return Err(EventError::Record { at: PICTURES_MAX, why: "too many of them".to_owned() });
+    }
+    Ok(pictures)
 }
 
 fn records(event: &Value) -> Result<&[Value], EventError> {

@@ -19,6 +19,7 @@ use std::{
 use base::{Clock, Fault, Faulty};
 use models::MaskClassifier;
 use proto::{
+    Manifest,
     envelope::SealedHead,
     key,
     result::{ClipResult, DeadLetter, FrameResult, Placement, RESULT_SCHEMA, Timings},
@@ -29,8 +30,8 @@ use store::{FrameReader, Put, ResultWriter, StoreError};
 
 use crate::{
     classify::classify,
-    event::{Arrival, Event, EventError, Message},
-    measure,
+    event::{Arrival, Event, EventError, Message, Picture},
+    measure, picture,
 };
 
 /// Tries of one frame that the network fails on: as many as AWS gives an event.
@@ -49,6 +50,14 @@ pub enum HandleError {
     /// The store is away, or refuses us.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// An annotated picture that was asked for cannot be made. Asking again does not help.
+    #[error("{key}: no annotated picture: {why}")]
+    Picture {
+        /// Key of the frame.
+        key: String,
+        /// Why.
+        why: String,
+    },
     /// The network failed on a frame.
     #[error("{key}, try {tries}: {why}")]
     Classify {
@@ -178,6 +187,13 @@ impl Handler {
                 let init = self.init;
                 Ok(json!({ "frames": done, "memory_max_kib": memory_max_kib, "init": init }))
             }
+            Event::Annotate(pictures) => {
+                let mut done = Vec::new();
+                for picture in &pictures {
+                    done.push(self.picture(picture).await?);
+                }
+                Ok(json!({ "annotated": done }))
+            }
             Event::Sqs(messages) => {
                 let mut failures = Vec::new();
                 for message in messages {
@@ -189,6 +205,15 @@ impl Handler {
                 Ok(json!({ "batchItemFailures": failures }))
             }
         }
+    }
+
+    async fn picture(&self, picture: &Picture) -> Result<picture::Drawn, HandleError> {
+        let (frames, results) = (&*self.frames, &*self.results);
+        let classify = |manifest: &Manifest| {
+            let mut model = self.model.lock().unwrap_or_else(PoisonError::into_inner);
+            classify(manifest, model.as_mut(), self.placement)
+        };
+        picture::draw(frames, results, picture, classify).await
     }
 
     async fn message(&self, message: &Message) -> Result<(), HandleError> {

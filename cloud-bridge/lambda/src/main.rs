@@ -11,7 +11,6 @@ use lambda_runtime::{Diagnostic, LambdaEvent, service_fn};
 use mask_lambda::{Config, Handler, handler::HandleError, measure};
 use models::{CellInput, MaskClassifier};
 use onnx::{MaskCells, Runtime};
-use proto::result::Placement;
 use serde_json::Value;
 
 fn main() -> ExitCode {
@@ -52,6 +51,7 @@ fn told(error: HandleError) -> Diagnostic {
     let kind = match &error {
         HandleError::Event(_) => "Event",
         HandleError::Store(_) => "Store",
+        HandleError::Picture { .. } => "Picture",
         HandleError::Classify { .. } => "Classify",
     };
     Diagnostic { error_type: kind.to_owned(), error_message: error.to_string() }
@@ -100,7 +100,7 @@ async fn open(started_ms: Option<u64>) -> anyhow::Result<Handler> {
         Arc::new(results),
         config.store.frames_bucket,
         Box::new(model),
-        Placement::Lambda,
+        config.placement,
         Arc::new(clock),
     );
     Ok(handler.with_init(init))

@@ -115,6 +115,32 @@ pub fn result_key(result: &FrameResult) -> Result<String, StoreError> {
     }
 }
 
+/// The key of the annotated picture of a result's frame, by model.
+///
+/// # Errors
+/// When the result's image is no key of its frame.
+pub fn annotated_key(result: &FrameResult) -> Result<String, StoreError> {
+    let FrameResult { image, frame, model, .. } = result;
+    match key::annotated_key(image, &model.digest) {
+        Some(key) if is_key_of(image, frame) => Ok(key),
+        Some(_) | None => {
+            let why = format!("its image is no key of frame {frame}");
+            Err(StoreError::NotResult { key: image.clone(), why })
+        }
+    }
+}
+
+/// What begins like no JPEG is no picture for a person.
+pub(crate) fn check_jpeg(key: &str, bytes: &[u8]) -> Result<(), StoreError> {
+    if bytes.len() > ENVELOPE_BYTES_MAX {
+        return Err(StoreError::TooLarge { key: key.to_owned(), bytes_max: ENVELOPE_BYTES_MAX });
+    }
+    if bytes.starts_with(&[0xFF, 0xD8, 0xFF]) {
+        return Ok(());
+    }
+    Err(StoreError::NotResult { key: key.to_owned(), why: "it is no JPEG".to_owned() })
+}
+
 fn place(prefix: &str, model: &Digest) -> String {
     format!("{prefix}{model}.json")
 }

@@ -153,6 +153,12 @@ impl<S: ResultWriter> ResultWriter for Faulty<S> {
         self.after("put", &result.pack, at).map(|()| done)
     }
 
+    async fn put_annotated(&self, result: &FrameResult, jpeg: &[u8]) -> Result<Put, StoreError> {
+        let at = self.before("put", &result.image)?;
+        let done = self.0.put_annotated(result, jpeg).await?;
+        self.after("put", &result.image, at).map(|()| done)
+    }
+
     async fn put_dead_letter(&self, letter: &DeadLetter) -> Result<Put, StoreError> {
         let at = self.before("put", &letter.key)?;
         let done = self.0.put_dead_letter(letter).await?;
@@ -172,6 +178,12 @@ impl<S: ResultReader> ResultReader for Faulty<S> {
         let at = self.before("get", key)?;
         let done = self.0.clip_result(key).await?;
         self.after("get", key, at).map(|()| done)
+    }
+
+    async fn annotated(&self, result: &FrameResult) -> Result<Vec<u8>, StoreError> {
+        let at = self.before("get", &result.image)?;
+        let done = self.0.annotated(result).await?;
+        self.after("get", &result.image, at).map(|()| done)
     }
 
     async fn dead_letter(&self, object_key: &str) -> Result<Option<DeadLetter>, StoreError> {

@@ -9,7 +9,7 @@
 //! versions: [`s3`] (the real one), [`memory`] and [`faulty`] (for tests). Nothing here tries again by itself: callers
 //! do, by `base::retry`.
 //!
-//! Limits: envelopes of 4 MiB, packs of 6 MiB, results of 256 KiB and of 2 MiB for a clip, pages of 1,000 keys; a body over its limit is refused before it is
+//! Limits: envelopes of 4 MiB, packs of 6 MiB, results of 256 KiB and of 2 MiB for a clip, annotated pictures of 4 MiB, pages of 1,000 keys; a body over its limit is refused before it is
 //! read.
 
 #![warn(clippy::indexing_slicing, clippy::cast_possible_truncation)]
@@ -33,7 +33,7 @@ use proto::{
     result::{ClipResult, DeadLetter, FrameResult},
 };
 
-pub use codec::{clip_result_key, result_key};
+pub use codec::{annotated_key, clip_result_key, result_key};
 pub use error::StoreError;
 pub use pack::Pack;
 pub use settings::Settings;
@@ -125,6 +125,13 @@ pub trait ResultWriter: Send + Sync {
     /// As [`Self::put_result`].
     async fn put_clip_result(&self, result: &ClipResult) -> Result<Put, StoreError>;
 
+    /// Creates the annotated picture of a result's frame, a JPEG, at `proto::key::annotated_key`. It is for people, made
+    /// on request, and no evidence: nothing seals it. Durable when this returns.
+    ///
+    /// # Errors
+    /// When it is no JPEG or too large, its result is of no frame, or the store is away or refuses.
+    async fn put_annotated(&self, result: &FrameResult, jpeg: &[u8]) -> Result<Put, StoreError>;
+
     /// Writes why an object has no result, at `proto::key::dead_letter_key` of its key: once, so that the first reason
     /// stays. Durable when this returns.
     ///
@@ -147,6 +154,12 @@ pub trait ResultReader: Send + Sync {
     /// # Errors
     /// As [`Self::result`].
     async fn clip_result(&self, key: &str) -> Result<ClipResult, StoreError>;
+
+    /// The annotated picture of a result's frame, a JPEG.
+    ///
+    /// # Errors
+    /// When there is none, it is no JPEG, or the store is away or refuses.
+    async fn annotated(&self, result: &FrameResult) -> Result<Vec<u8>, StoreError>;
 
     /// Why the frame or pack at this key has no result, if that is written anywhere.
     ///

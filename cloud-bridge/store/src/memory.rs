@@ -161,6 +161,12 @@ impl ResultWriter for MemoryResults {
         Ok(self.objects.create(key, bytes))
     }
 
+    async fn put_annotated(&self, result: &FrameResult, jpeg: &[u8]) -> Result<Put, StoreError> {
+        let key = codec::annotated_key(result)?;
+        codec::check_jpeg(&key, jpeg)?;
+        Ok(self.objects.create(key, jpeg.to_vec()))
+    }
+
     async fn put_dead_letter(&self, letter: &DeadLetter) -> Result<Put, StoreError> {
         let (key, bytes) = codec::write_letter(letter)?;
         Ok(self.objects.create(key, bytes))
@@ -177,6 +183,12 @@ impl ResultReader for MemoryResults {
     async fn clip_result(&self, key: &str) -> Result<ClipResult, StoreError> {
         codec::check_results_key(key)?;
         codec::read_clip_result(key, &self.objects.read(key)?)
+    }
+
+    async fn annotated(&self, result: &FrameResult) -> Result<Vec<u8>, StoreError> {
+        let key = codec::annotated_key(result)?;
+        let bytes = self.objects.read(&key)?;
+        codec::check_jpeg(&key, &bytes).map(|()| bytes)
     }
 
     async fn dead_letter(&self, object_key: &str) -> Result<Option<DeadLetter>, StoreError> {

@@ -208,6 +208,12 @@ impl ResultWriter for S3Results {
         self.bucket.create(&key, bytes, "application/json").await
     }
 
+    async fn put_annotated(&self, result: &FrameResult, jpeg: &[u8]) -> Result<Put, StoreError> {
+        let key = codec::annotated_key(result)?;
+        codec::check_jpeg(&key, jpeg)?;
+        self.bucket.create(&key, jpeg.to_vec(), "image/jpeg").await
+    }
+
     async fn put_dead_letter(&self, letter: &DeadLetter) -> Result<Put, StoreError> {
         let (key, bytes) = codec::write_letter(letter)?;
         self.bucket.create(&key, bytes, "application/json").await
@@ -226,6 +232,12 @@ impl ResultReader for S3Results {
         codec::check_results_key(key)?;
         let bytes = self.bucket.read(key, None, CLIP_RESULT_BYTES_MAX).await?;
         codec::read_clip_result(key, &bytes)
+    }
+
+    async fn annotated(&self, result: &FrameResult) -> Result<Vec<u8>, StoreError> {
+        let key = codec::annotated_key(result)?;
+        let bytes = self.bucket.read(&key, None, ENVELOPE_BYTES_MAX).await?;
+        codec::check_jpeg(&key, &bytes).map(|()| bytes)
     }
 
     async fn dead_letter(&self, object_key: &str) -> Result<Option<DeadLetter>, StoreError> {

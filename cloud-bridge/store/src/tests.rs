@@ -49,6 +49,32 @@ async fn a_frame_is_created_once_and_reads_back_whole_and_by_its_head() {
 }
 
 #[tokio::test]
+async fn an_annotated_picture_is_created_once_at_the_key_of_its_frame_and_model() {
+    check(|site, stores| {
+        Box::pin(async move {
+            let result = site.result(site.frame(14, 2).manifest());
+            let key = crate::annotated_key(&result).unwrap();
+            assert!(key.starts_with(key::ANNOTATED) && key.ends_with(".jpg"), "{key}");
+            assert!(stores.result_reader.annotated(&result).await.is_err(), "there is none yet");
+            let (picture, other) = ([0xFF, 0xD8, 0xFF, 0xDB, 1], [0xFF, 0xD8, 0xFF, 0xDB, 2]);
+            let put = async |picture: &[u8]| {
+                stores.result_writer.put_annotated(&result, picture).await.unwrap()
+            };
+            assert_eq!(put(&picture).await, Put::Created);
+            assert_eq!(put(&other).await, Put::AlreadyThere);
+            assert_eq!(stores.result_reader.annotated(&result).await.unwrap(), picture);
+            let page = stores.result_reader.results(key::RESULTS, None).await.unwrap();
+            assert!(page.keys.is_empty(), "nobody takes it for a result: {page:?}");
+            for wrong in [b"{}".to_vec(), vec![0xFF; proto::limits::ENVELOPE_BYTES_MAX + 1]] {
+                let error = stores.result_writer.put_annotated(&result, &wrong).await.unwrap_err();
+                assert_eq!(error.fault(), Fault::Corrupt, "{error}");
+            }
+        })
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn the_first_object_at_a_key_stays() {
     check(|site, stores| {
         Box::pin(async move {

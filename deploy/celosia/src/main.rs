@@ -86,9 +86,12 @@ const PROCESS_EXAMPLES: &str = "\
 Examples:
   celosia process street.mp4 --out results
   celosia process monday.mp4 tuesday.mp4 --out results --every 1s --policy strict
+  celosia process street.mp4 --out results --annotated   # each frame also with boxes coloured by what is said
+  celosia process street.mp4 --out results --policy solid   # faces are covered whole, and classified before
   celosia process long.mp4 --out results --state run   # when interrupted, the same command goes on
 
-OUT/results.json is an array with one object a frame: clip, frame, captured_at, image (relative to OUT), width, height,
+OUT/results.json is an array with one object a frame: clip, frame, captured_at, image (relative to OUT; annotated beside
+it, when it was asked for), width, height,
 faces (box with x, y, w, h in pixels; score_milli; counted; mask, no_mask, incorrect, not_a_face: probabilities; label),
 mask, no_mask, incorrect, uncertain (counted faces), share_without_mask, model, policy, classified_on.
 

@@ -3,6 +3,7 @@
 //! The gateway reads the files as fast as it can and ends when each clip has its receipt; then what the bridge still
 //! holds is waited for, and the results are written. Nothing is missing silently: the end says what is.
 
+mod annotate;
 mod gather;
 mod report;
 mod videos;
@@ -13,7 +14,7 @@ use std::path::PathBuf;
 use base::{Clock, Shutdown, SystemClock};
 use proto::UtcTime;
 
-pub use self::{report::Report, videos::VideoError};
+pub use self::{annotate::AnnotateError, report::Report, videos::VideoError};
 use crate::{
     run::{Common, RunError, Running},
     site::ConsoleAddress,
@@ -32,6 +33,10 @@ pub struct Options {
     /// Print the summary as JSON instead of a table.
     #[arg(long)]
     pub json: bool,
+    /// Write also, into OUT/annotated, each frame with a box around each face: green for a mask, red for none, orange for
+    /// one worn incorrectly, white where it cannot be said, blue for what is no face.
+    #[arg(long)]
+    pub annotated: bool,
     /// When the videos began, such as 2026-11-24T08:00:00Z; without it, what their containers say.
     #[arg(long, value_name = "TIME")]
     pub start: Option<UtcTime>,
@@ -64,6 +69,9 @@ pub enum ProcessError {
     /// A frame cannot be read from the store.
     #[error(transparent)]
     Store(#[from] store::StoreError),
+    /// The annotated pictures.
+    #[error(transparent)]
+    Annotate(#[from] AnnotateError),
     /// A file cannot be written.
     #[error("{path}: {source}")]
     File {

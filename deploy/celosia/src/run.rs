@@ -11,7 +11,7 @@ use base::{Clock, Shutdown, SystemClock, duration::Span};
 use models::assets::{AssetError, Group, REGISTRY, registry};
 use proto::UtcTime;
 use results::Results;
-use store::{FrameReader, Settings, s3::S3};
+use store::{FrameReader, ResultReader, Settings, s3::S3};
 
 use crate::{
     programs::{ProgramError, Programs},
@@ -95,6 +95,10 @@ pub struct Common {
     /// How frames lie in the object store: frame (each by itself, seen sooner) or clip (packed, cheaper on S3).
     #[arg(long, default_value = "frame", value_name = "HOW", value_parser = ["frame", "clip"])]
     pub pack: String,
+    /// Where inference runs: lambda (the object store tells the function) or fog (the bridge asks the same function in a
+    /// host beside it, and results say so).
+    #[arg(long, default_value = "lambda", value_name = "WHERE", value_parser = ["lambda", "fog"])]
+    pub inference: String,
     /// Folder of the assets that `celosia fetch` brought.
     #[arg(long, default_value = ".celosia/assets", env = "CELOSIA_ASSETS", value_name = "DIR")]
     pub assets: PathBuf,
@@ -147,6 +151,7 @@ impl Running {
             policies: programs.policies(static_regions.as_deref())?,
             static_regions,
             pack: common.pack.clone(),
+            inference: common.inference.clone(),
             assets,
             function_program: programs.function.clone(),
             console,
@@ -181,6 +186,15 @@ impl Running {
 
     /// A reader of the site's frames, by the administrator's key.
     pub async fn frames(&self) -> Result<impl FrameReader, RunError> {
+        Ok(self.store().await?.frames(self.site.seal_root))
+    }
+
+    /// A reader of what lies among the site's results, by the same key.
+    pub async fn stored_results(&self) -> Result<impl ResultReader, RunError> {
+        Ok(self.store().await?.results())
+    }
+
+    async fn store(&self) -> Result<S3, RunError> {
         let settings = Settings {
             endpoint: Some(format!("http://{}", loopback(self.site.ports.store))),
             region: "us-east-1".to_owned(),
@@ -190,8 +204,7 @@ impl Running {
         let path = self.site.layout.credentials("store").join("admin.secret");
         let secret = std::fs::read_to_string(&path);
         let secret = secret.map_err(|source| RunError::Folder { path, source })?;
-        let client = S3::with_keys(&settings, "admin", secret.trim()).await;
-        Ok(client.frames(self.site.seal_root))
+        Ok(S3::with_keys(&settings, "admin", secret.trim()).await)
     }
 
     /// Stops the processes in order.

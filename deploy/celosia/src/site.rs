@@ -28,6 +28,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use models::weights;
 use proto::{
     DeviceName, Identity, Role, SiteId, UtcTime,
     envelope::SealGrant,
@@ -41,10 +42,6 @@ pub use self::{
     ports::{Ports, loopback},
 };
 
-/// The classifier that the function runs: part of this build.
-const MODEL: &[u8] = include_bytes!("../../../models/weights/mask-8x2.onnx");
-/// Its description: digest, what it reads, its classes.
-const MODEL_DESCRIPTION: &[u8] = include_bytes!("../../../models/weights/mask-8x2.json");
 /// How long a fog node may seal before the next start must give it a new grant.
 const GRANT_S: i64 = 397 * 86_400;
 /// A grant with less left than this is issued again.
@@ -110,6 +107,8 @@ pub struct Plan {
     pub policies: Vec<PolicyRef>,
     /// How frames lie in the object store: `frame` or `clip`.
     pub pack: String,
+    /// Where inference runs: `lambda` or `fog`.
+    pub inference: String,
     /// Folder of the assets, absolute.
     pub assets: PathBuf,
     /// `mask-lambda`, absolute.
@@ -197,8 +196,8 @@ impl Site {
         for folder in ["", "pki", "pki/authority"] {
             private(&layout.state().join(folder))?;
         }
-        keep(&layout.model(), MODEL)?;
-        keep(&layout.model().with_extension("json"), MODEL_DESCRIPTION)?;
+        keep(&layout.model(), weights::MODEL)?;
+        keep(&layout.model().with_extension("json"), weights::DESCRIPTION)?;
         let identities = enrol(&layout, plan, now)?;
         let seal_root = seals(&layout, plan, now)?;
         store_keys(&layout)?;

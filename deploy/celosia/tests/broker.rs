@@ -46,6 +46,7 @@ fn site(folder: &Path) -> Site {
         static_regions: None,
         policies: vec![PolicyRef { name: "default".to_owned(), digest: Digest::of(b"policy") }],
         pack: "frame".to_owned(),
+        inference: "lambda".to_owned(),
         assets: "/assets".into(),
         function_program: "/mask-lambda".into(),
         console: ConsoleAddress::loopback(),

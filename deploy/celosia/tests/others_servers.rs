@@ -114,15 +114,12 @@ fn task(folder: &Path) -> PathBuf {
     std::fs::create_dir(&task).unwrap();
     let small = support::asset("libonnxruntime-1.20.1.so", " --group function");
     let library = small.unwrap_or_else(|| support::assets().join("libonnxruntime.so"));
-    let weights = support::project().join("models/weights");
-    for (from, to) in [
-        (support::mask_lambda(), "bootstrap"),
-        (library, "libonnxruntime.so"),
-        (weights.join("mask-8x2.onnx"), "mask-8x2.onnx"),
-        (weights.join("mask-8x2.json"), "mask-8x2.json"),
-    ] {
+    for (from, to) in [(support::mask_lambda(), "bootstrap"), (library, "libonnxruntime.so")] {
         std::fs::copy(from, task.join(to)).unwrap();
     }
+    let model = task.join(models::weights::NAME);
+    std::fs::write(model.with_extension("onnx"), models::weights::MODEL).unwrap();
+    std::fs::write(model.with_extension("json"), models::weights::DESCRIPTION).unwrap();
     task
 }
 

@@ -1,6 +1,8 @@
 //! Every shape in which news of frames arrives, over the stores in memory and their faulty twins.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on says where")]
 
+mod annotated;
+mod classified;
 mod golden;
 mod packs;
 mod timings;
@@ -32,12 +34,16 @@ fn root() -> SigningKey {
 }
 
 fn sealed(manifest: &Manifest) -> SealedFrame {
+    sealed_as(manifest, PICTURE)
+}
+
+fn sealed_as(manifest: &Manifest, picture: &[u8]) -> SealedFrame {
     let fog = SigningKey::from_seed(&[2; 32]).unwrap();
     let until: UtcTime = "2100-01-01T00:00:00Z".parse().unwrap();
     let policies = vec![manifest.policy.digest];
     let site = manifest.frame.clip.site.clone();
     let grant = SealGrant::issue(&root(), fog.public(), site, UtcTime::EPOCH, until, policies);
-    let bytes = seal(manifest, PICTURE, &fog, &grant).unwrap();
+    let bytes = seal(manifest, picture, &fog, &grant).unwrap();
     SealedFrame::open(bytes, &root().public()).unwrap()
 }
 

@@ -14,7 +14,7 @@ use serde::Serialize;
 use store::FrameReader;
 
 use super::{
-    Options, ProcessError,
+    Options, ProcessError, annotate,
     report::{Report, VideoReport},
     videos::Video,
     wait::Statuses,
@@ -32,6 +32,9 @@ struct Frame {
     captured_at: UtcTime,
     /// Relative to the folder of `results.json`.
     image: String,
+    /// Relative to it too; only when it was asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    annotated: Option<String>,
     width: u32,
     height: u32,
     faces: Vec<FaceResult>,
@@ -46,12 +49,13 @@ struct Frame {
 }
 
 impl Frame {
-    fn of(result: &FrameResult, image: String) -> Self {
+    fn of(result: &FrameResult, image: String, annotated: Option<String>) -> Self {
         Self {
             clip: result.frame.clip.to_string(),
             frame: result.frame.to_string(),
             captured_at: result.captured_at,
             image,
+            annotated,
             width: result.width,
             height: result.height,
             faces: result.faces.clone(),
@@ -77,7 +81,7 @@ pub(super) async fn gather(
 ) -> Result<Report, ProcessError> {
     let reader = running.frames().await?;
     let mut report = Report::default();
-    let mut frames = Vec::new();
+    let (mut frames, mut wanted) = (Vec::new(), Vec::new());
     for video in videos {
         let mut about = VideoReport::new(video.path.display().to_string());
         let clips = newest_run(&running.results, video).await?;
@@ -88,10 +92,13 @@ pub(super) async fn gather(
             for row in rows(&running.results, video, session).await? {
                 match &row.state {
                     FrameState::Done { result, .. } => {
-                        let image = image(&row);
+                        let image = file(&row, "frames");
                         save(&reader, &row, &options.out.join(&image), shutdown).await?;
                         about.add_result(result);
-                        frames.push(Frame::of(result, image));
+                        let annotated = options.annotated.then(|| file(&row, "annotated"));
+                        frames.push(Frame::of(result, image, annotated.clone()));
+                        let result = result.clone();
+                        wanted.extend(annotated.map(|file| annotate::Wanted { row, result, file }));
                     }
                     FrameState::Dead { reason, .. } => {
                         about.missing.push(format!("frame {} has no result: {reason}", row.frame));
@@ -104,6 +111,9 @@ pub(super) async fn gather(
         }
         judge(&mut about, statuses.get(&video.camera.id));
         report.videos.push(about);
+    }
+    if !wanted.is_empty() {
+        annotate::pictures(running, &wanted, &options.out, shutdown).await?;
     }
     let path = options.out.join(RESULTS);
     let json = serde_json::to_vec_pretty(&frames).map_err(std::io::Error::from);
@@ -149,10 +159,10 @@ async fn rows(
     }
 }
 
-/// `frames/{camera}/{clip}-{slot}.jpg`, in the order of time.
-fn image(row: &FrameRow) -> String {
+/// `{folder}/{camera}/{clip}-{slot}.jpg`, in the order of time.
+fn file(row: &FrameRow, folder: &str) -> String {
     let clip = &row.frame.clip;
-    format!("frames/{}/{:06}-{:08}.jpg", clip.camera, clip.seq, row.frame.slot)
+    format!("{folder}/{}/{:06}-{:08}.jpg", clip.camera, clip.seq, row.frame.slot)
 }
 
 async fn save(

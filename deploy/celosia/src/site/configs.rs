@@ -31,6 +31,9 @@ const TRIES_MAX: u64 = 24;
 /// How often the bridge looks for results: the store is on the same machine and costs nothing.
 const POLL: &str = "100ms";
 const POLL_MAX: &str = "1s";
+const LIST_EACH: &str = "2s";
+/// Where inference runs when the bridge asks for it itself.
+pub(super) const FOG: &str = "fog";
 /// Waits of the function's host before the retries of an event: a crash is over within a second here, while AWS waits
 /// a minute.
 const FUNCTION_RETRY_MS: u64 = 1_000;
@@ -40,7 +43,7 @@ pub(super) const STORE_KEYS: &[(&str, &[&str])] = &[
     ("bridge", &["put:frames", "get:results", "list:results"]),
     ("function", &["get:frames", "put:results"]),
     ("console", &["get:frames"]),
-    ("admin", &["get:frames"]),
+    ("admin", &["get:frames", "get:results"]),
 ];
 
 /// A camera of the site, as the gateway is told.
@@ -142,9 +145,10 @@ struct Bridge<'a> {
     receipt_key: &'static str,
     receipt_after: &'static str,
     pack: &'a str,
-    inference: &'static str,
+    inference: &'a str,
     poll: &'static str,
     poll_max: &'static str,
+    list_each: &'static str,
     broker: Broker,
     store: Store,
     function: Function,
@@ -184,7 +188,8 @@ struct ObjectStore {
     folder: &'static str,
     buckets: [&'static str; 2],
     key: Vec<StoreKey>,
-    notify: Notify,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    notify: Option<Notify>,
 }
 
 #[derive(Serialize)]
@@ -260,7 +265,7 @@ pub(super) fn all(
         ("fog.toml", toml::to_string(&fog)?),
         ("bridge.toml", toml::to_string(&bridge)?),
         ("console.toml", toml::to_string(&console)?),
-        ("store.toml", toml::to_string(&object_store(ports))?),
+        ("store.toml", toml::to_string(&object_store(plan, ports))?),
         ("function.toml", toml::to_string(&function_host(layout, plan, ports, seal_root))?),
     ])
 }
@@ -283,9 +288,10 @@ fn bridge<'a>(
         receipt_key: "../pki/bridge/receipt.key",
         receipt_after: "outbox",
         pack: &plan.pack,
-        inference: "lambda",
+        inference: &plan.inference,
         poll: POLL,
         poll_max: POLL_MAX,
+        list_each: LIST_EACH,
         broker,
         store,
         function: Function {
@@ -297,23 +303,20 @@ fn bridge<'a>(
     }
 }
 
-fn object_store(ports: Ports) -> ObjectStore {
+fn object_store(plan: &Plan, ports: Ports) -> ObjectStore {
     let key = |(id, allow): &(&'static str, &'static [&'static str])| StoreKey {
         id,
         secret_file: format!("../pki/store/{id}.secret"),
         allow,
     };
-    let function = loopback(ports.function);
+    let notify = Notify { bucket: FRAMES_BUCKET, prefix: FRAMES, endpoint: ports.invoke_url() };
     ObjectStore {
         listen: loopback(ports.store).to_string(),
         folder: "../objects",
         buckets: [FRAMES_BUCKET, RESULTS_BUCKET],
         key: STORE_KEYS.iter().map(key).collect(),
-        notify: Notify {
-            bucket: FRAMES_BUCKET,
-            prefix: FRAMES,
-            endpoint: format!("http://{function}/2015-03-31/functions/{FUNCTION}/invocations"),
-        },
+        // Beside the bridge nobody but the bridge asks.
+        notify: (plan.inference != FOG).then_some(notify),
     }
 }
 
@@ -328,6 +331,7 @@ fn function_host<'a>(
         ("CELOSIA_RESULTS_BUCKET", RESULTS_BUCKET.to_owned()),
         ("CELOSIA_FRAMES_BUCKET", FRAMES_BUCKET.to_owned()),
         ("CELOSIA_SEAL_ROOT", seal_root.to_owned()),
+        ("CELOSIA_PLACEMENT", plan.inference.clone()),
         ("CELOSIA_S3_ENDPOINT", format!("http://{}", loopback(ports.store))),
         ("CELOSIA_ASSETS", text(plan.assets.clone())),
         ("CELOSIA_MODEL", text(layout.model())),

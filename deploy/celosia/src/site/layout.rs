@@ -52,6 +52,6 @@ impl Layout {
     }
 
     pub(super) fn model(&self) -> PathBuf {
-        self.state.join("models/mask-8x2.onnx")
+        self.state.join("models").join(format!("{}.onnx", models::weights::NAME))
     }
 }

@@ -9,7 +9,7 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
-use super::{SiteError, keep, secrets};
+use super::{SiteError, configs::FUNCTION, keep, secrets};
 
 /// Where ports are drawn from: above the well-known ones, below those that Linux gives to outgoing connections, which
 /// would take a port between two runs.
@@ -64,6 +64,15 @@ impl Ports {
         let json = serde_json::to_vec_pretty(&ports).unwrap_or_default();
         keep(path, &json)?;
         Ok(ports)
+    }
+}
+
+impl Ports {
+    /// Where the function is invoked.
+    #[must_use]
+    pub fn invoke_url(self) -> String {
+        let (address, name) = (loopback(self.function), FUNCTION);
+        format!("http://{address}/2015-03-31/functions/{name}/invocations")
     }
 }
 

@@ -25,6 +25,7 @@ fn plan() -> Plan {
         static_regions: None,
         policies: vec![policy],
         pack: "frame".to_owned(),
+        inference: "lambda".to_owned(),
         assets: "/assets".into(),
         function_program: std::env::current_exe().unwrap(),
         console: ConsoleAddress::loopback(),
@@ -106,6 +107,23 @@ fn configurations_are_what_the_services_of_this_crate_read() {
     let edge: toml::Table = edge.parse().unwrap();
     let camera = edge.get("camera").and_then(|c| c.get(0)).unwrap();
     assert_eq!(camera.get("source").unwrap().as_str(), Some("/videos/it's \"here\".mp4"));
+}
+
+#[test]
+fn beside_the_bridge_the_store_tells_nobody_and_the_bridge_asks() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut plan = plan();
+    for (place, told) in [("lambda", true), ("fog", false)] {
+        plan.inference = place.to_owned();
+        let site = make(folder.path(), &plan, "2026-11-24T12:00:00Z");
+        let table = |name: &str| -> toml::Table {
+            fs::read_to_string(site.layout.config(name)).unwrap().parse().unwrap()
+        };
+        assert_eq!(table("store.toml").contains_key("notify"), told, "{place}");
+        assert_eq!(table("bridge.toml")["inference"].as_str(), Some(place));
+        let environment = &table("function.toml")["environment"];
+        assert_eq!(environment["CELOSIA_PLACEMENT"].as_str(), Some(place));
+    }
 }
 
 #[test]

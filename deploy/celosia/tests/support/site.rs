@@ -115,7 +115,8 @@ pub(crate) fn function_environment(folder: &Path, s3_port: u16) -> BTreeMap<&'st
     );
     std::fs::write(&credentials, text).unwrap();
     let (_, _, root) = super::sealed(0);
-    let model = super::project().join("models/weights/mask-8x2.onnx");
+    let model = format!("models/weights/{}.onnx", models::weights::NAME);
+    let model = super::project().join(model);
     BTreeMap::from([
         ("CELOSIA_FRAMES_BUCKET", "frames".to_owned()),
         ("CELOSIA_RESULTS_BUCKET", "results".to_owned()),
