@@ -7,6 +7,7 @@ mod bad_input;
 mod crash;
 mod disk_full;
 mod happy;
+mod inference;
 mod live;
 mod onlooker;
 mod partition;

@@ -27,6 +27,10 @@ pub(crate) struct Frame {
     pub(crate) captured_at: String,
     /// The redacted picture, relative to the folder.
     pub(crate) image: String,
+    /// The annotated one, when it was asked for.
+    pub(crate) annotated: Option<String>,
+    /// Where its faces were classified.
+    pub(crate) classified_on: String,
     /// What is said of each face.
     pub(crate) faces: Vec<serde_json::Value>,
     /// Counted faces with a mask.
