@@ -109,7 +109,10 @@ impl Site {
             uncertain,
             share_without_mask,
             // Results with and without: both are in the buckets of a site that was upgraded.
-            timings: (manifest.frame.slot % 2 == 0)
+            timings: manifest
+                .frame
+                .slot
+                .is_multiple_of(2)
                 .then_some(Timings { read_us: 2_100, classify_us: 430 }),
         }
     }
