@@ -211,12 +211,15 @@ pub(crate) fn assets() -> PathBuf {
     stated.unwrap_or_else(|| project().join(".celosia/assets"))
 }
 
-/// An asset, or a line that says what is not tested.
+/// An asset, or a line that says what is not tested. Where the folder of assets is stated, as `deploy/test` does, all of
+/// them must be there.
 pub(crate) fn asset(name: &str, group: &str) -> Option<PathBuf> {
     let path = assets().join(name);
     if path.exists() {
         return Some(path);
     }
+    let stated = std::env::var_os("CELOSIA_ASSETS").is_some();
+    assert!(!stated, "{} is not there: run `celosia fetch{group}`", path.display());
     say(&format!("SKIPPED: {} is not there; run `celosia fetch{group}`", path.display()));
     None
 }
