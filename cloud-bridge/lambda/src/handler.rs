@@ -16,7 +16,7 @@ use std::{
     time::Duration,
 };
 
-use base::{Clock, Fault, Faulty};
+use base::{Clock, Fault, Faulty, counters::Counters};
 use models::MaskClassifier;
 use proto::{
     Manifest,
@@ -40,6 +40,23 @@ pub const TRIES_MAX: u32 = 3;
 const REASON_CHARS_MAX: usize = 500;
 /// Most frames whose failures are remembered by this process.
 const FAILURES_KEPT_MAX: usize = 256;
+
+/// Counters of a process of the function: name and meaning. They stand in every answer and in the log at the end.
+pub mod count {
+    /// Objects whose results were written.
+    pub const WRITTEN: &str = "results_written_total";
+    /// Objects whose results were there before.
+    pub const WERE_THERE: &str = "results_were_there_total";
+    /// Objects that were not there any more.
+    pub const GONE: &str = "objects_gone_total";
+    /// Objects that are none of ours.
+    pub const IGNORED: &str = "objects_ignored_total";
+    /// What went to the dead letters: objects that nobody granted sealed, that lie at another key than their own or
+    /// that the network fails on, and messages that nobody understands.
+    pub const SET_ASIDE: &str = "objects_set_aside_total";
+    /// Objects and messages that failed and come again.
+    pub const FAILED: &str = "tries_failed_total";
+}
 
 /// Why an invocation failed: it is tried again.
 #[derive(Debug, thiserror::Error)]
@@ -97,6 +114,19 @@ pub enum Outcome {
     },
 }
 
+impl Outcome {
+    /// What is counted of it; what is set aside is counted when it is.
+    const fn counter(&self) -> Option<&'static str> {
+        match self {
+            Self::Written { .. } => Some(count::WRITTEN),
+            Self::AlreadyThere => Some(count::WERE_THERE),
+            Self::Gone => Some(count::GONE),
+            Self::Ignored { .. } => Some(count::IGNORED),
+            Self::SetAside { .. } => None,
+        }
+    }
+}
+
 /// What is written for an object.
 enum Answer {
     Frame(Box<FrameResult>),
@@ -148,6 +178,7 @@ pub struct Handler {
     placement: Placement,
     clock: Arc<dyn Clock>,
     init: Option<measure::Init>,
+    counters: Counters,
     /// Frames that the network failed on, and how often.
     failures: Mutex<BTreeMap<String, u32>>,
 }
@@ -163,8 +194,16 @@ impl Handler {
         placement: Placement,
         clock: Arc<dyn Clock>,
     ) -> Self {
-        let (model, failures) = (Mutex::new(model), Mutex::default());
-        Self { frames, results, frames_bucket, model, placement, clock, init: None, failures }
+        let (model, failures, counters) =
+            (Mutex::new(model), Mutex::default(), Counters::default());
+        let init = None;
+        Self { frames, results, frames_bucket, model, placement, clock, init, counters, failures }
+    }
+
+    /// What this process has done so far.
+    #[must_use]
+    pub fn counters(&self) -> BTreeMap<String, u64> {
+        self.counters.snapshot()
     }
 
     /// The same, telling with each answer how it started.
@@ -183,9 +222,12 @@ impl Handler {
         match Event::read(event)? {
             Event::S3(arrivals) => {
                 let done = self.all(&arrivals, 1).await?;
-                let memory_max_kib = measure::memory_max_kib();
-                let init = self.init;
-                Ok(json!({ "frames": done, "memory_max_kib": memory_max_kib, "init": init }))
+                Ok(json!({
+                    "frames": done,
+                    "memory_max_kib": measure::memory_max_kib(),
+                    "init": self.init,
+                    "counters": self.counters(),
+                }))
             }
             Event::Annotate(pictures) => {
                 let mut done = Vec::new();
@@ -225,6 +267,7 @@ impl Handler {
                 Ok(self.set_aside(&name, error.to_string()).await.map(drop)?)
             }
             Err(error) => {
+                self.counters.add(count::FAILED, 1);
                 let why = error.to_string();
                 Err(EventError::Record { at: 0, why }.into())
             }
@@ -237,6 +280,7 @@ impl Handler {
             match self.one(arrival, tries).await {
                 Ok(outcome) => done.push(outcome),
                 Err(error) => {
+                    self.counters.add(count::FAILED, 1);
                     tracing::warn!(key = arrival.key, %error, "a frame has no result yet");
                     failed = failed.or(Some(error));
                 }
@@ -248,7 +292,10 @@ impl Handler {
     async fn one(&self, arrival: &Arrival, tries: u32) -> Result<Done, HandleError> {
         let start = self.clock.now();
         let key = &arrival.key;
-        let done = |outcome, times: [Duration; 3]| {
+        let done = |outcome: Outcome, times: [Duration; 3]| {
+            if let Some(name) = outcome.counter() {
+                self.counters.add(name, 1);
+            }
             let [read_us, classify_us, write_us] = times.map(|time| time.as_micros());
             let told = serde_json::to_string(&outcome).unwrap_or_default();
             tracing::info!(key, outcome = told, read_us, classify_us, write_us, "frame");
@@ -362,7 +409,10 @@ impl Handler {
         let reason = why.chars().take(REASON_CHARS_MAX).collect();
         let letter = DeadLetter { schema: RESULT_SCHEMA, key: key.to_owned(), reason };
         match self.results.put_dead_letter(&letter).await? {
-            Put::Created => tracing::error!(key, why, "set aside"),
+            Put::Created => {
+                self.counters.add(count::SET_ASIDE, 1);
+                tracing::error!(key, why, "set aside");
+            }
             // Written once: the first reason stays.
             Put::AlreadyThere => tracing::warn!(key, why, "was set aside before"),
         }

@@ -33,13 +33,17 @@ fn main() -> ExitCode {
 async fn serve(started_ms: Option<u64>) -> anyhow::Result<()> {
     let shutdown = Shutdown::listen().context("signal handlers")?;
     let handler = Arc::new(open(started_ms).await?);
+    let told_at_the_end = Arc::clone(&handler);
     let answer = service_fn(|event: LambdaEvent<Value>| {
         let handler = Arc::clone(&handler);
         async move { handler.handle(&event.payload).await.map_err(told) }
     });
     tokio::select! {
         biased;
-        () = shutdown.requested() => Ok(()),
+        () = shutdown.requested() => {
+            tracing::info!(counters = ?told_at_the_end.counters(), "ended");
+            Ok(())
+        }
         ended = lambda_runtime::run(answer) => {
             ended.map_err(|error| anyhow::anyhow!("the runtime: {error}"))
         }

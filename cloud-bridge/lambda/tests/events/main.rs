@@ -10,7 +10,10 @@ mod timings;
 use std::sync::Arc;
 
 use base::{Clock, ManualClock};
-use mask_lambda::{Handler, handler::HandleError};
+use mask_lambda::{
+    Handler,
+    handler::{HandleError, count},
+};
 use models::{MaskClassifier, ShadeClassifier};
 use proto::{
     Manifest, UtcTime,
@@ -325,6 +328,7 @@ async fn what_nobody_granted_sealed_is_set_aside_at_once_with_the_reason() {
     assert_eq!(world.results.keys().len(), 3, "there is no result of any of them");
     assert_eq!(world.outcomes(event).await, ["set_aside"; 3], "and again, without another letter");
     assert_eq!(world.letters().len(), 3);
+    assert_eq!(world.handler.counters()[count::SET_ASIDE], 3, "each is counted once");
 }
 
 #[tokio::test]
