@@ -1,19 +1,19 @@
 //! Bad input, and what it gets: one clear line naming the thing and the place, a counter, a non-zero exit where it is
 //! start-up, and nothing else is disturbed. Each has its test, here over the whole path and where it is met:
 //!
-//! * not a video, truncated, no key frame, pictures over the limit, three minutes of one group of pictures:
+//! * not a video, truncated, zero bytes, no key frame, pictures over the limit, three minutes of one group of pictures:
 //!   `each_bad_video_gets_its_line_and_its_count_and_a_good_one_its_results` here; capture `sources`
 //!   (`what_is_no_video_gets_one_clear_error`, `a_truncated_file_gives_what_it_holds_and_then_says_so`); fog-node
 //!   `inputs`, for whoever comes past the edge
-//! * zero bytes: `a_file_without_bytes_is_named` here
 //! * a wrong clock: edge-agent `recorder` (`a_wall_clock_that_is_set_begins_a_new_session_and_is_counted`); the fog
 //!   refuses nothing for its clock
-//! * a peer with an unknown certificate: link `a_certificate_of_an_unknown_authority_is_refused_in_both_directions` and,
-//!   at the broker, `a_certificate_of_another_site_gets_nothing_from_mosquitto`
+//! * a peer with an unknown certificate, an object in the bucket that nobody sealed: over the whole path
+//!   `what_strangers_bring_is_named_and_counted_and_disturbs_nobody` in `strangers`; link
+//!   `a_certificate_of_an_unknown_authority_is_refused_in_both_directions` and, at the broker,
+//!   `a_certificate_of_another_site_gets_nothing_from_mosquitto`; mask-lambda
+//!   `what_nobody_granted_sealed_is_set_aside_at_once_with_the_reason`
 //! * a message over its length cap: fog-node `a_message_over_its_cap_ends_its_channel_and_disturbs_nobody`; link
 //!   `a_length_over_its_cap_is_refused_before_allocation`
-//! * an object in the bucket that nobody sealed: mask-lambda
-//!   `what_nobody_granted_sealed_is_set_aside_at_once_with_the_reason`
 //! * a corrupt model file: `a_changed_model_file_stops_the_start` here; fog-node
 //!   `a_missing_or_corrupt_model_or_key_exits_64_and_names_the_file`
 //! * a configuration with an unknown key: `an_unknown_key_in_a_configuration_is_named_by_every_service` here
@@ -28,24 +28,6 @@ use crate::{
     site::{Run, celosia, eventually, frames, program},
     videos,
 };
-
-fn check(name: &str, bytes: &[u8], said: &[&str]) {
-    let Some(_) = assets() else { return };
-    let folders = Folders::new();
-    let path = folders.root.path().join(name);
-    fs::write(&path, bytes).unwrap();
-    let output = Run::process(&path, &folders.state, &folders.out, &[]).end();
-    let stderr = String::from_utf8_lossy(&output.stderr);
-    assert!(!output.status.success(), "{name} was taken for a video: {stderr}");
-    for part in [&[name], said].concat() {
-        assert!(stderr.contains(part), "{part:?} is not in: {stderr}");
-    }
-}
-
-#[test]
-fn a_file_without_bytes_is_named() {
-    check("empty.mp4", b"", &["empty"]);
-}
 
 /// One run on everything that a file can be wrong in, with a good one in the middle of it.
 #[test]
@@ -63,8 +45,11 @@ fn each_bad_video_gets_its_line_and_its_count_and_a_good_one_its_results() {
     let ball = videos::ball(&at("ball.mkv"), (320, 240), 60, 10);
     let bytes = fs::read(ball).unwrap();
     fs::write(&early, &bytes[..bytes.len() / 2]).unwrap();
+    let zero = at("zero.mp4");
+    fs::write(&zero, b"").unwrap();
     let bad = [
         // Name, and what its line says.
+        (zero, "not a video: the file is empty"),
         (letter, "not a video"),
         // The index of an MP4 stands at its end.
         (torn, "not a video"),
@@ -96,8 +81,8 @@ fn each_bad_video_gets_its_line_and_its_count_and_a_good_one_its_results() {
         counts.max().unwrap_or(0)
     };
     eventually("the fog node's count", || counter("/fog-", "clips_unreadable_total") >= 1);
-    // A letter, a torn and a truncated file, and one without a key frame; its other fault is the fog's to see.
-    assert_eq!(counter("/edge-", "sources_failed_total"), 4);
+    // No bytes, a letter, a torn and a truncated file, and one without a key frame; its other fault is the fog's to see.
+    assert_eq!(counter("/edge-", "sources_failed_total"), 5);
     assert_eq!(counter("/edge-", "clips_cut_inside_group_total"), 2);
 
     let frames = frames(&folders.out);
@@ -105,7 +90,7 @@ fn each_bad_video_gets_its_line_and_its_count_and_a_good_one_its_results() {
     assert!(of("scene") >= 4, "the good one has its results all the same");
     assert_eq!(of("endless"), 12, "what can be decoded is");
     assert!(of("early") >= 1, "what there is of it");
-    for camera in ["letter", "torn", "delta", "wide"] {
+    for camera in ["zero", "letter", "torn", "delta", "wide"] {
         assert_eq!(of(camera), 0, "{camera}");
     }
 }

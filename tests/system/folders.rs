@@ -8,12 +8,19 @@ pub fn root() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("..")
 }
 
-/// The assets that `celosia fetch` brought; `deploy/test` always does, so this is absent only in a quick local run.
+/// The assets that `celosia fetch` brought; absent only in a quick local run. `deploy/test` fetches and states them: what
+/// is stated must be there, or a whole suite would pass without having run.
+///
+/// # Panics
+/// When a folder is stated and they are not in it.
 #[must_use]
 pub fn assets() -> Option<PathBuf> {
     let stated = std::env::var_os("CELOSIA_ASSETS").map(PathBuf::from);
+    let must = stated.is_some();
     let folder = stated.unwrap_or_else(|| root().join(".celosia/assets"));
-    present(folder, "centerface.onnx", "run `celosia fetch`")
+    let found = present(folder, "centerface.onnx", "run `celosia fetch`");
+    assert!(!must || found.is_some(), "CELOSIA_ASSETS states a folder without the assets");
+    found
 }
 
 /// The measuring data, which is never part of the repository.

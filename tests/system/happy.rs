@@ -42,8 +42,19 @@ fn masks_are_counted_as_they_are_put_on_and_taken_off() {
     let (Some(_), Some(data)) = (assets(), data()) else { return };
     let folders = Folders::new();
     let video = data.join("video/masks-on-and-off.mp4");
-    let run = Run::process(&video, &folders.state, &folders.out, &["--every", "1s"]);
-    site::succeeded(&run.end());
+    let run = Run::process(&video, &folders.state, &folders.out, &["--every", "1s", "--json"]);
+    let output = run.end();
+    site::succeeded(&output);
+
+    // For programs: the summary as JSON, and nothing else beside it.
+    let summary: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    let results_file = folders.out.join("results.json");
+    assert_eq!(summary["results"], results_file.to_str().unwrap());
+    let of_video = &summary["videos"][0];
+    assert_eq!(of_video["video"], video.to_str().unwrap());
+    assert_eq!((&of_video["delivered"], &of_video["frames"]), (&17.into(), &17.into()));
+    assert_eq!(of_video["missing"], serde_json::json!([]));
+    assert!(summary["seconds"].as_f64() > Some(0.0), "{summary}");
 
     // 16.6 s at one frame a second. Four people; the painting behind them wears a mask from the start.
     let by_place = results(&folders.out);
@@ -64,6 +75,8 @@ fn masks_are_counted_as_they_are_put_on_and_taken_off() {
         assert!(image.starts_with(&[0xff, 0xd8]), "{} is no JPEG", frame.image);
         assert!(frame.frame.starts_with(&frame.clip) && !frame.captured_at.is_empty());
         for face in &frame.faces {
+            let corners = ["x", "y", "w", "h"].map(|side| face["box"][side].as_u64());
+            assert!(corners.iter().all(Option::is_some), "{face}");
             let sum: f64 = ["mask", "no_mask", "incorrect", "not_a_face"]
                 .iter()
                 .map(|class| face[class].as_f64().unwrap())
@@ -78,7 +91,13 @@ fn the_generated_scene_gives_masked_and_unmasked_faces_in_every_frame() {
     let Some(_) = assets() else { return };
     let folders = Folders::new();
     let run = Run::process(&scene(&folders), &folders.state, &folders.out, &["--every", "2s"]);
-    site::succeeded(&run.end());
+    let output = run.end();
+    site::succeeded(&output);
+    // For people: a table with a line for the video.
+    let table = String::from_utf8_lossy(&output.stdout);
+    let line = table.lines().find(|line| line.contains("scene.mp4")).unwrap();
+    let cells: Vec<&str> = line.split(['│', '┆']).map(str::trim).collect();
+    assert!(cells.contains(&"15") && table.contains("no mask"), "{table}");
     let frames = results(&folders.out);
     assert_eq!(frames.len(), 15);
     // As it is drawn: few wear one in the first ten seconds, nearly everybody in the next.

@@ -4,6 +4,8 @@
 
 mod anonymise;
 mod bad_input;
+mod browser;
+mod console;
 mod crash;
 mod disk_full;
 mod happy;
@@ -14,5 +16,6 @@ mod partition;
 mod privacy;
 mod shutdown;
 mod site;
+mod strangers;
 mod structure;
 mod videos;

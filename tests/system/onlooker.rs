@@ -3,7 +3,6 @@
 
 use std::{
     collections::BTreeMap,
-    fs,
     path::{Path, PathBuf},
     sync::{Arc, Mutex, OnceLock},
 };
@@ -42,9 +41,7 @@ impl Onlooker {
         // The results database is made after keys, ports and configurations.
         eventually("a site", || run.has_ended() || state.join("results.db").exists());
         assert!(!run.has_ended(), "it ended by itself");
-        let ports: serde_json::Value =
-            serde_json::from_slice(&fs::read(state.join("ports.json")).unwrap()).unwrap();
-        let port = ports["broker"].as_u64().and_then(|port| port.try_into().ok()).unwrap();
+        let port = crate::site::port(state, "broker");
         let credentials = link::Credentials::load(&state.join("pki/admin")).unwrap();
         let config = MqttConfig {
             host: "localhost".to_owned(),

@@ -198,6 +198,13 @@ pub(crate) fn eventually(what: &str, mut so: impl FnMut() -> bool) {
     }
 }
 
+/// The port that a site chose for one of its processes.
+pub(crate) fn port(state: &Path, of: &str) -> u16 {
+    let ports: serde_json::Value =
+        serde_json::from_slice(&fs::read(state.join("ports.json")).unwrap()).unwrap();
+    ports[of].as_u64().and_then(|port| port.try_into().ok()).unwrap()
+}
+
 /// The frames of `results.json`, of all cameras.
 pub(crate) fn frames(out: &Path) -> Vec<Frame> {
     let text = fs::read_to_string(out.join("results.json")).unwrap();
