@@ -33,6 +33,8 @@ struct File {
     broker: Option<BrokerAddress>,
     #[serde(default)]
     exit_when_done: bool,
+    #[serde(default)]
+    keep_runs: bool,
     #[serde(rename = "camera")]
     cameras: Vec<CameraEntry>,
 }
@@ -117,6 +119,9 @@ pub struct Config {
     pub broker: Option<BrokerAddress>,
     /// End when all cameras have finished and every clip has its receipt.
     pub exit_when_done: bool,
+    /// Never begin a file anew by itself: whoever runs this gateway in a batch decides when a run is over, and removes its
+    /// `run-CAMERA.json` from the state folder.
+    pub keep_runs: bool,
     /// The cameras.
     pub cameras: Vec<Camera>,
 }
@@ -198,6 +203,7 @@ impl Config {
             fogs: file.fogs,
             broker: file.broker,
             exit_when_done: file.exit_when_done,
+            keep_runs: file.keep_runs,
             cameras,
         })
     }

@@ -37,6 +37,9 @@ A configuration:
   device_key = \"device.key\"         # made at first start
   fogs = [\"127.0.0.1:4433\"]         # added to those that announce themselves over MQTT
   broker = { host = \"localhost\", port = 8883 }
+  exit_when_done = true             # end when all files are read and every clip has its receipt; without it: never
+  keep_runs = true                  # a file is begun anew only after state/run-CAMERA.json was removed; without it:
+                                    # after it was read to its end and every clip had its receipt
 
   [[camera]]
   id = \"door\"

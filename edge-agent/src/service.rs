@@ -127,7 +127,7 @@ pub async fn run(config: Config, shutdown: Shutdown) -> Result<End, StartError> 
     if !shutdown.drain(GRACE).await {
         tracing::warn!("some tasks did not end in time; what is captured is safe");
     }
-    finish_runs(&config, &gateway);
+    finish_runs(&config, &gateway).await;
     if let Some(bus) = &bus {
         // In this order: only what is said after the request takes the place of the last will.
         bus_shutdown.request();
@@ -316,8 +316,14 @@ async fn rounds(
     }
 }
 
-/// Files that were read to their end start a new session next time.
-fn finish_runs(config: &Config, gateway: &Gateway) {
+/// Files that were read to their end start a new session next time; not while a clip of theirs may still wait for its
+/// receipt, or everything would come twice.
+async fn finish_runs(config: &Config, gateway: &Arc<Gateway>) {
+    let held = gateway.with_keeper(|keeper| Ok(keeper.held())).await;
+    let settled = held.is_ok_and(|(waiting, quarantined)| waiting == quarantined);
+    if config.keep_runs || !settled {
+        return;
+    }
     let doing = gateway.doing();
     let is_over = |camera: &&Camera| {
         let state = doing.get(&camera.id).map(|doing| doing.state);

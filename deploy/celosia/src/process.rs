@@ -122,12 +122,26 @@ pub async fn run(options: &Options, shutdown: &Shutdown) -> Result<Report, Proce
     let done = finish(options, &videos, &running, &mut memory, shutdown).await;
     running.supervisor.look_at_memory(&mut memory);
     let cpu = running.supervisor.processor_time();
+    let layout = running.site.layout.clone();
     running.stop().await;
     let mut report = done?;
+    for video in &videos {
+        over(layout.run_of(&video.camera.id))?;
+    }
     report.seconds = clock.now().saturating_sub(began).as_secs_f64();
     report.cpu_seconds = cpu.as_secs_f64();
     report.memory_bytes = memory;
     Ok(report)
+}
+
+/// Its results are written: the next run on this file is another one. Until then the same command goes on with it.
+fn over(run: PathBuf) -> Result<(), ProcessError> {
+    match std::fs::remove_file(&run) {
+        Err(source) if source.kind() != std::io::ErrorKind::NotFound => {
+            Err(ProcessError::File { path: run, source })
+        }
+        Ok(()) | Err(_) => Ok(()),
+    }
 }
 
 async fn finish(

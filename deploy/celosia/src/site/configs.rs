@@ -93,6 +93,7 @@ struct Edge<'a> {
     device_key: &'static str,
     fogs: [String; 1],
     exit_when_done: bool,
+    keep_runs: bool,
     broker: Broker,
     camera: &'a [Camera],
 }
@@ -227,6 +228,8 @@ pub(super) fn all(
         device_key: "../pki/edge/device.key",
         fogs: [loopback(ports.fog).to_string()],
         exit_when_done: plan.exit_when_done,
+        // A batch is over when its results are written, not when its files are read.
+        keep_runs: plan.exit_when_done,
         broker: broker(),
         camera: &plan.cameras,
     };

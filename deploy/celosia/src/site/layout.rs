@@ -2,6 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
+use proto::CameraId;
+
 /// Where everything is in a state folder.
 #[derive(Debug, Clone)]
 pub struct Layout {
@@ -37,6 +39,12 @@ impl Layout {
     #[must_use]
     pub fn credentials(&self, process: &str) -> PathBuf {
         self.state.join("pki").join(process)
+    }
+
+    /// Where the gateway keeps how far it has read the file of a camera.
+    #[must_use]
+    pub fn run_of(&self, camera: &CameraId) -> PathBuf {
+        self.state.join("edge").join(format!("run-{camera}.json"))
     }
 
     /// URL of the results database.
