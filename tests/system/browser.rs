@@ -44,7 +44,7 @@ impl Browser {
     /// Opens the login page and sends its form.
     pub(crate) fn sign_in(&mut self, name: &str, password: &str) -> Answer {
         let page = self.get("/login").text();
-        let (_, rest) = page.split_once("name=\"form_token\" value=\"").expect("a login form");
+        let (_, rest) = page.split_once("name=\"form_token\" value=\"").unwrap();
         let token = rest.split_once('"').unwrap().0;
         let form = format!("name={name}&password={password}&form_token={token}&next=/");
         self.send("POST", "/login", &form)
@@ -65,7 +65,7 @@ impl Browser {
         stream.write_all(request.as_bytes()).unwrap();
         let mut bytes = Vec::new();
         stream.read_to_end(&mut bytes).unwrap();
-        let end = bytes.windows(4).position(|w| w == b"\r\n\r\n").expect("an answer");
+        let end = bytes.windows(4).position(|w| w == b"\r\n\r\n").unwrap();
         let head = String::from_utf8_lossy(&bytes[..end]).to_ascii_lowercase();
         let original = String::from_utf8_lossy(&bytes[..end]).into_owned();
         for line in original.lines() {
