@@ -45,24 +45,27 @@ def chosen(arguments):
 
 
 def planes_of(arguments):
-    """Planes that leave as (cells, noise, quantum, how many such planes)."""
+    """Planes that leave as (cells, noise, quantum, how many such planes, how often a pixel counts)."""
     if arguments == SOLID:
         return []
     of = chosen(arguments)
+    # Centred cells depend on a pixel twice: by their own mean, and all together by the face's as much again.
+    times = 2 if of.centred else 1
     if of.luma:
-        return [(cells_of(of.luma), of.noise, of.quantum, 1), (cells_of(of.grid), of.chroma_noise, of.chroma_quantum, 2)]
-    return [(cells_of(of.grid), of.noise, of.quantum, 3)]
+        return [(cells_of(of.luma), of.noise, of.quantum, 1, times),
+                (cells_of(of.grid), of.chroma_noise, of.chroma_quantum, 2, times)]
+    return [(cells_of(of.grid), of.noise, of.quantum, 3, times)]
 
 
 def bits(planes):
-    return sum(n * cells * math.log2(256 / quantum) for cells, _, quantum, n in planes)
+    return sum(n * cells * math.log2(256 / quantum) for cells, _, quantum, n, _ in planes)
 
 
 def epsilon(planes, width):
     """255 m / (area of a cell * b), summed over planes; a face is 1.3 times as high as wide. None: unbounded."""
-    if any(noise == 0 for _, noise, _, _ in planes):
+    if any(noise == 0 for _, noise, _, _, _ in planes):
         return None
-    return sum(n * 255 * CHANGED * cells / (1.3 * width * width * noise) for cells, noise, _, n in planes)
+    return sum(times * n * 255 * CHANGED * cells / (1.3 * width * width * noise) for cells, noise, _, n, times in planes)
 
 
 def paired(answers, reference, seed=1, repeats=500):
@@ -70,7 +73,7 @@ def paired(answers, reference, seed=1, repeats=500):
     random = np.random.default_rng(seed)
     assert np.array_equal(answers["stem"], reference["stem"]), "looks at other faces cannot be paired"
     rows = [np.flatnonzero(answers["stem"] == s) for s in np.unique(answers["stem"])]
-    of = lambda a, at: measure.figures(a["kind"][at], a["p"][at])["f1_2_all"]
+    of = lambda a, at: measure.f1s(a["kind"][at], a["p"][at])["f1_2_all"]
     gains = []
     for _ in range(repeats):
         at = np.concatenate([rows[i] for i in random.integers(0, len(rows), len(rows))])
@@ -94,7 +97,8 @@ def utility(options, point):
                        check=True, stderr=subprocess.DEVNULL)
         data = read(cells, tuple(int(side) for side in chosen(arguments).grid.split("x")))
         cells.unlink()
-        score = measure.cross_validate(data, SEED, FOLDS, measure.single(STEPS))
+        with measure.processes(1) as pool:
+            score = measure.cross_validation(pool, data, SEED, FOLDS, steps=STEPS)()
         p = measure.softmax(score, measure.temperature_of(data, score, SEED))
         at = np.flatnonzero((data["view"] == "detected") & (data["kind"] < 3) & (data["side"] >= measure.REPORTED_PX))
         np.savez(answers, p=p[at], kind=data["kind"][at], stem=data["stem"][at])

@@ -1,5 +1,8 @@
 """Owns the figures of training, as `evaluation utility` defines them, and cross-validation by groups of pictures."""
 
+import concurrent.futures
+import multiprocessing
+
 import numpy as np
 
 from network import CLASSES, fit, scores, take
@@ -29,19 +32,25 @@ def calibration_error(kind, p, bins=15):
     return float(sum(abs(top[b].mean() - right[b].mean()) * len(b) for b in np.array_split(order, bins)) / len(kind))
 
 
-def figures(kind, p):
+def f1s(kind, p):
     """Of the three ways to wear a mask, given that there is a face; a face that is called none is wrong in every F1."""
-    none = p[:, 3] >= NOT_A_FACE_MIN
-    p = p[:, :3] / p[:, :3].sum(1, keepdims=True)
+    none, three = p[:, 3] >= NOT_A_FACE_MIN, p[:, :3]
     told = lambda answer: np.where(none, 3, answer)
-    two = kind != 2
-    three = told(p.argmax(1))
-    return {"faces": len(kind), "f1_2": f1(kind[two], told(p[:, :2].argmax(1))[two], (0, 1)),
-            "f1_2_all": f1((kind != 0).astype(int), told((p[:, 0] <= 0.5).astype(int)), (0, 1)),
-            "f1_3": f1(kind, three, (0, 1, 2)), "ece": calibration_error(kind, p),
-            "brier": float(((p - np.eye(3)[kind]) ** 2).sum(1).mean()),
-            "recall": {n: float((three[kind == c] == c).mean()) for c, n in enumerate(CLASSES[:3])},
-            "looks": {n: int((kind == c).sum()) for c, n in enumerate(CLASSES[:3])}}
+    two, mask = kind != 2, three[:, 0] / three.sum(1)
+    return {"f1_2": f1(kind[two], told(three[:, :2].argmax(1))[two], (0, 1)),
+            "f1_2_all": f1((kind != 0).astype(int), told((mask <= 0.5).astype(int)), (0, 1)),
+            "f1_3": f1(kind, told(three.argmax(1)), (0, 1, 2))}
+
+
+def figures(kind, p):
+    """All figures of some looks."""
+    three = np.where(p[:, 3] >= NOT_A_FACE_MIN, 3, p[:, :3].argmax(1))
+    given = p[:, :3] / p[:, :3].sum(1, keepdims=True)
+    return f1s(kind, p) | {
+        "faces": len(kind), "ece": calibration_error(kind, given),
+        "brier": float(((given - np.eye(3)[kind]) ** 2).sum(1).mean()),
+        "recall": {n: float((three[kind == c] == c).mean()) for c, n in enumerate(CLASSES[:3])},
+        "looks": {n: int((kind == c).sum()) for c, n in enumerate(CLASSES[:3])}}
 
 
 def with_intervals(kind, p, stem, seed, repeats=300):
@@ -51,29 +60,38 @@ def with_intervals(kind, p, stem, seed, repeats=300):
     draws = {name: [] for name in ("f1_2", "f1_2_all", "f1_3")}
     for _ in range(repeats):
         rows = np.concatenate([faces[i] for i in random.integers(0, len(faces), len(faces))])
-        again = figures(kind[rows], p[rows])
+        again = f1s(kind[rows], p[rows])
         for name, values in draws.items():
             values.append(again[name])
     return result | {f"{n}_interval": [float(q) for q in np.quantile(v, (0.025, 0.975))] for n, v in draws.items()}
 
 
-def cross_validate(data, seed, folds, train):
-    """A held-out score of every look: `train(data, seed)` gives a network for each fold of groups."""
+def processes(jobs):
+    """Processes of their own, since a network learns on one thread; what they compute depends on no other."""
+    return concurrent.futures.ProcessPoolExecutor(jobs, mp_context=multiprocessing.get_context("spawn"))
+
+
+def held_out(data, held, seed, how):
+    """Scores of looks that the network did not learn from."""
+    return scores(fit(data, seed, **how), held, np.arange(len(held["kind"])))
+
+
+def cross_validation(pool, data, seed, folds, **how):
+    """Begins a network for each fold of groups; gives what waits for a held-out score of every look."""
     groups = np.random.default_rng(seed).permutation(data["group"].max() + 1)
     fold = np.empty_like(groups)
     fold[groups] = np.arange(len(groups)) % folds
     fold = fold[data["group"]]
-    score = np.zeros((len(fold), len(CLASSES)), np.float32)
-    for held in range(folds):
-        network, rows = train(take(data, fold != held), seed + held), np.flatnonzero(fold == held)
-        score[rows] = scores(network, data, rows)
-        print(f"fold {held + 1} of {folds}", flush=True)
-    return score
+    parts = [pool.submit(held_out, take(data, fold != held), take(data, fold == held), seed + held, how)
+             for held in range(folds)]
 
+    def waited():
+        score = np.zeros((len(fold), len(CLASSES)), np.float32)
+        for held, part in enumerate(parts):
+            score[fold == held] = part.result()
+        return score
 
-def single(steps, **shape):
-    """One network without teachers, for `cross_validate`."""
-    return lambda data, seed: fit(data, seed, steps, **shape)
+    return waited
 
 
 def shifted(data, seed):

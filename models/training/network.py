@@ -92,8 +92,13 @@ def logits(parameters, cells, log_box, drop=None):
     return x @ out[0] + out[1]
 
 
+def either_way(parameters, cells, log_box):
+    """Scores of a face and of its mirror image, meant: a face is as likely to be either."""
+    return (logits(parameters, cells, log_box) + logits(parameters, cells[:, :, ::-1], log_box)) / 2
+
+
 def probabilities(members, cells, log_box, temperature):
-    return sum(jax.nn.softmax(logits(m, cells, log_box) / temperature) for m in members) / len(members)
+    return sum(jax.nn.softmax(either_way(m, cells, log_box) / temperature) for m in members) / len(members)
 
 
 def fit(data, seed, steps, shape=residual, teachers=()):
@@ -129,18 +134,17 @@ def fit(data, seed, steps, shape=residual, teachers=()):
         key, now = jax.random.split(key)
         parameters, state = step(
             parameters, state, now, data["cells"][rows], data["log_box"][rows], smooth[data["kind"][rows]])
-    return parameters
+    return jax.tree.map(np.asarray, parameters)
 
 
-def distilled(data, seed, steps, teachers):
-    """A few networks of different seeds, and one that learns from their mean: what is shipped."""
-    taught = [fit(data, seed + 100 * (m + 1), steps) for m in range(teachers)]
-    return fit(data, seed, steps, teachers=taught)
+def teachers(pool, data, seed, steps, n):
+    """Begins a few networks of different seeds."""
+    return [pool.submit(fit, data, seed + 100 * (m + 1), steps) for m in range(n)]
 
 
 def scores(parameters, data, rows):
     """Scores of many looks, a part at a time."""
-    answer = jax.jit(lambda cells, log_box: logits(parameters, cells, log_box))
+    answer = jax.jit(lambda cells, log_box: either_way(parameters, cells, log_box))
     parts = [answer(data["cells"][part], data["log_box"][part]) for part in np.array_split(rows, 1 + len(rows) // 8192)]
     return np.concatenate([np.asarray(part) for part in parts])
 

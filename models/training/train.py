@@ -1,7 +1,7 @@
 """The one command behind the shipped mask classifier: cells, cross-validation, network, figures.
 
 Usage: train.py --voc DIR --voc DIR [--evaluation target/release/evaluation] [--out models/weights]
-       [--policy default] [--work FOLDER] [--seed 7] [--steps 1800] [--folds 3]
+       [--policy default] [--work FOLDER] [--seed 7] [--steps 1800] [--folds 3] [--jobs 2]
 The product redacts every face (`evaluation cells`), networks are cross-validated by groups of near-duplicate pictures, and
 the one that saw all of them is written with its sidecar, its figures, its confusion matrix and the tables of the card.
 """
@@ -18,7 +18,7 @@ from blake3 import blake3
 
 import card
 import measure
-from network import TEACHERS, distilled, model, perceptron, probabilities, read, take
+from network import TEACHERS, fit, model, perceptron, probabilities, read, take, teachers
 
 # Clear faces as cells: almost no privacy. The same network on them tells the price of privacy.
 CLEAR = {"grid": (12, 12), "arguments": ["--grid", "12x12", "--quantum", "1"], "draws": 2, "folds": 3, "steps": 600}
@@ -35,19 +35,11 @@ def cells(options, arguments, draws, grid, work):
     return read(out, grid)
 
 
-def beside(data, options, train, folds):
-    """Cross-validated figures of another network or other cells, for a row beside the shipped one's."""
-    score = measure.cross_validate(data, options.seed, folds, train)
-    p = measure.softmax(score, measure.temperature_of(data, score, options.seed))
-    return measure.report(data, p, options.seed)
-
-
-def validated(data, options):
-    """Held-out figures of networks like the shipped one, without teachers: those cost three times as much and gain little."""
-    score = measure.cross_validate(data, options.seed, options.folds, measure.single(options.steps))
+def judged(data, options, score):
+    """Temperature, answers and their figures, of held-out scores."""
     temperature = measure.temperature_of(data, score, options.seed)
     p = measure.softmax(score, temperature)
-    return temperature, measure.report(data, p, options.seed), measure.confusion(data, p)
+    return temperature, p, measure.report(data, p, options.seed)
 
 
 def written(options, network, temperature, data, grid, matrix):
@@ -58,7 +50,8 @@ def written(options, network, temperature, data, grid, matrix):
     got = session.run(None, {"cells": some["cells"], "log_box": some["log_box"]})[0]
     here = probabilities([network], some["cells"], some["log_box"], temperature)
     assert np.abs(got - np.asarray(here)).max() < 1e-4, "the exported network answers otherwise"
-    path = options.out / f"mask-{grid[0]}x{grid[1]}.onnx"
+    name = f"mask-{grid[0]}x{grid[1]}" + ("" if options.policy == "default" else f"-{options.policy}")
+    path = options.out / f"{name}.onnx"
     path.write_bytes(content)
     sidecar = {"name": path.stem, "digest": blake3(content).hexdigest(), "rows": grid[0], "cols": grid[1],
                "policy": options.policy, "min_face_px": measure.UNCERTAIN_PX}
@@ -72,18 +65,22 @@ def written(options, network, temperature, data, grid, matrix):
 def run(options, work) -> None:
     grid = GRIDS[options.policy]
     data = cells(options, ["--policy", options.policy], options.draws, grid, work)
-    temperature, own, matrix = validated(data, options)
-    figures = {"policy": options.policy, "seed": options.seed, "steps": options.steps, "folds": options.folds,
-               "temperature": temperature, "network": own}
-    figures["perceptron"] = beside(data, options, measure.single(options.steps, shape=perceptron), options.folds)
-    network = distilled(data, options.seed + 50, options.steps, TEACHERS)
-    path = written(options, network, temperature, data, grid, matrix)
-    # Written before what takes longest, so that nothing is lost with it.
-    path.with_suffix(".figures.json").write_text(json.dumps(figures, indent=1) + "\n")
-    if not options.no_clear:
-        del data
-        data = cells(options, CLEAR["arguments"], CLEAR["draws"], CLEAR["grid"], work)
-        figures["clear"] = beside(data, options, measure.single(CLEAR["steps"]), CLEAR["folds"])
+    figures = {"policy": options.policy, "seed": options.seed, "steps": options.steps, "folds": options.folds}
+    with measure.processes(options.jobs) as pool:
+        # What is judged are networks like the shipped one, without teachers: those cost three times as much and gain little.
+        own = measure.cross_validation(pool, data, options.seed, options.folds, steps=options.steps)
+        taught = teachers(pool, data, options.seed + 50, options.steps, TEACHERS)
+        other = measure.cross_validation(pool, data, options.seed, options.folds, steps=options.steps, shape=perceptron)
+        taught = pool.submit(fit, data, options.seed + 50, options.steps, teachers=[one.result() for one in taught])
+        figures["temperature"], p, figures["network"] = judged(data, options, own())
+        figures["perceptron"] = judged(data, options, other())[2]
+        path = written(options, taught.result(), figures["temperature"], data, grid, measure.confusion(data, p))
+        # Written before what takes longest, so that nothing is lost with it.
+        path.with_suffix(".figures.json").write_text(json.dumps(figures, indent=1) + "\n")
+        if not options.no_clear:
+            data = cells(options, CLEAR["arguments"], CLEAR["draws"], CLEAR["grid"], work)
+            clear = measure.cross_validation(pool, data, options.seed, CLEAR["folds"], steps=CLEAR["steps"])
+            figures["clear"] = judged(data, options, clear())[2]
     path.with_suffix(".figures.json").write_text(json.dumps(figures, indent=1) + "\n")
     card.renew(options.out / "MODEL_CARD.md", figures)
     print(card.tables(figures))
@@ -100,6 +97,7 @@ def main() -> None:
     options.add_argument("--steps", type=int, default=1800)
     options.add_argument("--folds", type=int, default=3)
     options.add_argument("--draws", type=int, default=6)
+    options.add_argument("--jobs", type=int, default=2, help="networks that learn at once; they are the same with any number")
     options.add_argument("--no-clear", action="store_true", help="leave out the same network on clear faces")
     options = options.parse_args()
     if options.work:

@@ -22,6 +22,8 @@ pub(crate) fn of_face(face: &Face, found: &[Detection]) -> Option<Detection> {
 #[derive(Debug, Default)]
 pub(crate) struct Found {
     boxes: BTreeMap<String, Vec<[f32; 5]>>,
+    /// Some of them are not in the file.
+    is_new: bool,
 }
 
 impl Found {
@@ -30,7 +32,7 @@ impl Found {
         let Some(file) = file.filter(|file| file.exists()) else { return Ok(Self::default()) };
         let text = std::fs::read(file).with_context(|| file.display().to_string())?;
         let boxes = serde_json::from_slice(&text).with_context(|| file.display().to_string())?;
-        Ok(Self { boxes })
+        Ok(Self { boxes, is_new: false })
     }
 
     /// One box a face, the best; from the file, or from the detector.
@@ -45,14 +47,15 @@ impl Found {
             let found = suppress(detector.detect(view)?, OVERLAP_MAX);
             let boxes = found.iter().map(|f| [f.x, f.y, f.w, f.h, f.score]).collect();
             self.boxes.insert(stem.to_owned(), boxes);
+            self.is_new = true;
         }
         let boxes = self.boxes.get(stem).map(Vec::as_slice).unwrap_or_default();
         Ok(boxes.iter().map(|&[x, y, w, h, score]| Detection { x, y, w, h, score }).collect())
     }
 
-    /// Writes the file.
+    /// Writes the file when there is something new: others may be reading it.
     pub(crate) fn keep(&self, file: Option<&Path>) -> anyhow::Result<()> {
-        let Some(file) = file else { return Ok(()) };
+        let Some(file) = file.filter(|_| self.is_new) else { return Ok(()) };
         let text = serde_json::to_vec(&self.boxes)?;
         std::fs::write(file, text).with_context(|| file.display().to_string())
     }
