@@ -2,8 +2,8 @@
 //! uses them, so that what classifies is what was built and tested.
 
 /// Name of the classifier, and of its files without their endings.
-pub const NAME: &str = "mask-8x2";
+pub const NAME: &str = "mask-8x1";
 /// The network.
-pub const MODEL: &[u8] = include_bytes!("../weights/mask-8x2.onnx");
+pub const MODEL: &[u8] = include_bytes!("../weights/mask-8x1.onnx");
 /// Its description: digest, what it reads, the policy that it learned from.
-pub const DESCRIPTION: &[u8] = include_bytes!("../weights/mask-8x2.json");
+pub const DESCRIPTION: &[u8] = include_bytes!("../weights/mask-8x1.json");

@@ -22,7 +22,7 @@ from network import TEACHERS, fit, model, perceptron, probabilities, read, take,
 
 # Clear faces as cells: almost no privacy. The same network on them tells the price of privacy.
 CLEAR = {"grid": (12, 12), "arguments": ["--grid", "12x12", "--quantum", "1"], "draws": 2, "folds": 3, "steps": 600}
-GRIDS = {"default": (8, 2), "strict": (8, 1)}
+GRIDS = {"default": (8, 1), "strict": (8, 1)}
 
 
 def cells(options, arguments, draws, grid, work):

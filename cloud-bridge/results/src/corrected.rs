@@ -9,7 +9,7 @@ use crate::{
     counts::{Z95, float},
 };
 
-const SHIPPED: &str = include_str!("../../../models/weights/mask-8x2.confusion.json");
+const SHIPPED: &str = include_str!("../../../models/weights/mask-8x1.confusion.json");
 /// Sensitivity and specificity that add up to less than one and this much say too little to correct anything.
 const SKILL_MIN: f64 = 0.2;
 
@@ -96,7 +96,7 @@ mod tests {
     fn the_shipped_matrix_belongs_to_the_shipped_model() {
         let shipped = Confusion::shipped().unwrap();
         let sidecar: serde_json::Value =
-            serde_json::from_str(include_str!("../../../models/weights/mask-8x2.json")).unwrap();
+            serde_json::from_str(include_str!("../../../models/weights/mask-8x1.json")).unwrap();
         assert_eq!(sidecar["digest"], shipped.digest);
         assert_eq!(shipped.answers, ["mask", "no_mask", "incorrect", "not_a_face"]);
         assert!(shipped.share_without_mask(&counts(50, 50)).is_some());

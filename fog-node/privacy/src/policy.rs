@@ -49,6 +49,9 @@ pub(crate) struct Colour {
     pub(crate) quantum: u8,
 }
 
+/// Brightness tells people apart, so it has more noise; colour tells masks.
+const COLOUR: Colour = Colour { luma: (8, 1), noise_scale: 2, quantum: 2 };
+
 /// How far a fill reaches beyond a box, in hundredths of its sides.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 pub(crate) struct Ring {
@@ -76,8 +79,12 @@ impl Policy {
     pub fn all() -> [Self; 3] {
         [
             Self::standard(),
-            // One cell row is nearly the colour floor; twice the noise.
-            Self { name: "strict", grid: Some((8, 1)), noise_scale: 16, ..Self::standard() },
+            Self {
+                name: "strict",
+                noise_scale: 24,
+                colour: Some(Colour { noise_scale: 4, ..COLOUR }),
+                ..Self::standard()
+            },
             Self { name: "solid", grid: None, ..Self::standard() },
         ]
     }
@@ -95,11 +102,12 @@ impl Policy {
     pub(crate) fn standard() -> Self {
         Self {
             name: "default",
-            grid: Some((8, 2)),
-            noise_scale: 8,
+            // Whole rows: what differs from left to right tells people apart and masks hardly.
+            grid: Some((8, 1)),
+            noise_scale: 12,
             quantum: 8,
-            colour: None,
-            centred: false,
+            colour: Some(COLOUR),
+            centred: true,
             // The detector's boxes begin above the brow and end above the chin (half A of kaggle853-hires).
             ring: Ring { above: 0, beside: 8, below: 15 },
             audit_ring: Ring { above: 10, beside: 10, below: 10 },

@@ -134,7 +134,9 @@ pub(crate) fn run(
 /// The model in the folder whose description names the policy. Under solid fill nothing leaves, so the worker
 /// classifies with the default policy's model.
 fn shipped(weights: &Path, policy: &str) -> anyhow::Result<PathBuf> {
-    let wanted = if policy == "solid" { "default" } else { policy };
+    // One model for all: `strict` draws the cells of `default` with more noise, and under `solid` the worker classifies
+    // the cells of `default` before it fills.
+    let wanted = if matches!(policy, "solid" | "strict") { "default" } else { policy };
     let entries = std::fs::read_dir(weights).with_context(|| weights.display().to_string())?;
     let mut paths: Vec<PathBuf> = entries.flatten().map(|entry| entry.path()).collect();
     paths.sort();
@@ -148,13 +150,13 @@ fn shipped(weights: &Path, policy: &str) -> anyhow::Result<PathBuf> {
     bail!("{} has no model for policy {wanted:?}; name one with --model", weights.display())
 }
 
-/// The policy whose cells the model reads: the chosen one, or under solid fill the model's own grid without noise, as
-/// the worker sees it before it fills.
+/// The policy whose cells the model reads: the chosen one, or under solid fill the one that the model learned from, as
+/// the worker classifies before it fills.
 fn classified(policy: Policy, info: &ClassifierInfo) -> anyhow::Result<Policy> {
     let reads = (info.rows, info.cols);
     match policy.grid() {
         Some(grid) if grid == reads => Ok(policy),
-        None => Ok(Policy::trial(reads, 0, 1)),
+        None => Ok(Policy::named(&info.policy)?),
         Some((rows, cols)) => {
             bail!("model {} reads {reads:?} cells, the policy draws {rows}x{cols}", info.name)
         }

@@ -83,12 +83,12 @@ fn the_committed_mask_model_answers_with_probabilities_for_any_cells() {
     let Some(assets) = assets() else { return };
     let mut model = MaskCells::shipped(runtime(&assets)).unwrap();
     assert_eq!(model.info().name, weights::NAME);
-    assert_eq!((model.info().rows, model.info().cols), (8, 2));
-    // Skin above and a light blue cloth below, then skin all the way down.
-    let (skin, cloth) = ([190, 150, 130], [150, 190, 210]);
-    let masked: Vec<u8> = (0..16).flat_map(|cell| if cell < 8 { skin } else { cloth }).collect();
-    let bare: Vec<u8> = (0..16).flat_map(|_| skin).collect();
-    let extremes = [vec![0; 48], vec![255; 48]];
+    assert_eq!((model.info().rows, model.info().cols), (8, 1));
+    // Skin above and a light blue cloth below, as they differ from their mean; then nothing that differs.
+    let (skin, cloth) = ([148, 108, 88], [108, 148, 168]);
+    let masked: Vec<u8> = (0..8).flat_map(|cell| if cell < 4 { skin } else { cloth }).collect();
+    let bare = vec![128; 24];
+    let extremes = [vec![0; 24], vec![255; 24]];
     let faces: Vec<_> = [&masked, &bare, &extremes[0], &extremes[1]]
         .into_iter()
         .map(|cells| CellInput { cells, box_w: 60, box_h: 80 })
@@ -98,7 +98,7 @@ fn the_committed_mask_model_answers_with_probabilities_for_any_cells() {
     assert!(answers[0].mask > answers[1].mask, "{answers:?}");
     assert!(answers.iter().all(|answer| answer.not_a_face > 0.0), "no fourth output: {answers:?}");
     assert_eq!(model.classify(&[]).unwrap(), []);
-    let short = CellInput { cells: &[0; 47], box_w: 60, box_h: 80 };
+    let short = CellInput { cells: &[0; 23], box_w: 60, box_h: 80 };
     assert!(model.classify(&[short]).is_err(), "cells of another grid");
 }
 

@@ -268,7 +268,7 @@ async fn a_frame_explains_how_its_result_came_about() {
         shown.detector.digest.to_string(),
         shown.auditor.digest.to_string(),
         proto::Digest::of(b"model").to_string(),
-        "mask-8x2".into(),
+        "mask-8x1".into(),
         "± 0.1 s (gateway&#39;s clock)".into(),
         "2026-11-24 11:59:00.000 UTC".into(),
         "scale 8 grey levels, key epoch 3".into(),

@@ -77,7 +77,7 @@ pub(crate) fn result(manifest: &Manifest, labels: &[FaceLabel]) -> FrameResult {
         frame: manifest.frame.clone(),
         image: key::frame_key(manifest),
         captured_at: manifest.captured_at,
-        model: ModelRef { name: "mask-8x2".into(), digest: Digest::of(b"model") },
+        model: ModelRef { name: "mask-8x1".into(), digest: Digest::of(b"model") },
         policy: manifest.policy.clone(),
         classified_on: Placement::Lambda,
         width: manifest.width,

@@ -69,8 +69,8 @@ fn manifest(clip: u64, slot: u64) -> Result<Manifest, FrameError> {
         let rect = Rect { x: 40 + at * 200, y: 100, w: 48, h: 64 };
         // Any cells do: the network takes the same time for all of them.
         let cells = Digest::of(format!("{clip}/{slot}/{at}").as_bytes());
-        let cells = cells.as_bytes().iter().copied().cycle().take(8 * 2 * 3).collect();
-        let grid = Grid { rect, rows: 8, cols: 2, cells, score_milli: 900, counted: true };
+        let cells = cells.as_bytes().iter().copied().cycle().take(8 * 3).collect();
+        let grid = Grid { rect, rows: 8, cols: 1, cells, score_milli: 900, counted: true };
         Region { grid: Some(grid), ..Region::filled(vec![rect]) }
     };
     Ok(Manifest {
