@@ -95,7 +95,7 @@ fn the_default_policy_hides_who_it_is_from_an_attacker_who_is_no_weaker() {
 }
 
 /// The shipped model on the photos that it learned from: no figure of its quality, and yet it falls when cells are made
-/// otherwise than they were learned.
+/// otherwise than they were learned. Measured: F1-2 .910, F1-3 .715, ECE .064; .03, .05 and .03 may go.
 #[test]
 fn the_shipped_classifier_still_sees_masks() {
     let Some(data) = folder("CELOSIA_DATA", "../shared/data", "kaggle853-hires") else { return };
@@ -103,7 +103,7 @@ fn the_shipped_classifier_still_sees_masks() {
     let arguments = ["--faces-only", "--voc", voc.to_str().unwrap()];
     let Some(report) = report("utility", &arguments) else { return };
     assert!(number(&report, "/faces") >= 700.0, "{report}");
-    assert!(number(&report, "/f1_2") >= 0.0, "{report}");
-    assert!(number(&report, "/f1_3") >= 0.0, "{report}");
-    assert!(number(&report, "/ece") <= 1.0, "{report}");
+    assert!(number(&report, "/f1_2") >= 0.88, "{report}");
+    assert!(number(&report, "/f1_3") >= 0.665, "{report}");
+    assert!(number(&report, "/ece") <= 0.094, "{report}");
 }
