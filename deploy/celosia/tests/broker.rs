@@ -113,17 +113,19 @@ async fn a_device_that_writes_the_topic_of_another_is_not_heard() {
     let mut commands = fog.subscribe(&topic::command(&fog_is)).unwrap();
 
     // The gateway speaks for the fog node, orders it about and makes results up; then it speaks for itself. Messages of
-    // one connection keep their order, so what was let through would come first.
+    // one connection keep their order, so what was let through would come first. Everything is retained, since nobody
+    // knows when the others' subscriptions have reached the broker.
     edge.publish_retained(&topic::status(&fog_is), &"forged").unwrap();
-    edge.publish(&topic::command(&fog_is), &"forged").unwrap();
-    edge.publish(&topic::results(&site.id, &"door".parse().unwrap()), &"forged").unwrap();
+    edge.publish_retained(&topic::command(&fog_is), &"forged").unwrap();
+    let door = topic::results(&site.id, &"door".parse().unwrap());
+    edge.publish_retained(&door, &"forged").unwrap();
     edge.publish_retained(&topic::endpoint(&fog_is), &"forged").unwrap();
     edge.publish_retained(&topic::status(&edge_is), &"mine").unwrap();
     let first = next(&mut statuses).await;
     assert_eq!((first.topic, first.payload), (topic::status(&edge_is), b"\"mine\"".to_vec()));
     assert!(results.try_recv().is_err(), "a gateway made up a result");
 
-    console.publish(&topic::command(&fog_is), &"start").unwrap();
+    console.publish_retained(&topic::command(&fog_is), &"start").unwrap();
     assert_eq!(next(&mut commands).await.payload, b"\"start\"");
 }
 
@@ -143,7 +145,9 @@ async fn a_device_that_listens_to_everything_hears_its_own_orders_and_where_fogs
     fog.publish_retained(&topic::endpoint(&fog_is), &"127.0.0.1:1").unwrap();
     assert_eq!(next(&mut heard).await.topic, topic::endpoint(&fog_is));
     fog.publish_retained(&topic::status(&fog_is), &"of another").unwrap();
-    bridge.publish(&topic::results(&site.id, &"door".parse().unwrap()), &"a result").unwrap();
+    // Retained, since nobody knows when the administrator's subscription has reached the broker.
+    let door = topic::results(&site.id, &"door".parse().unwrap());
+    bridge.publish_retained(&door, &"a result").unwrap();
     assert_eq!(next(&mut results).await.payload, b"\"a result\"");
     admin.publish(&topic::command(&fog_is), &"of another").unwrap();
     admin.publish(&topic::command(&edge_is), &"mine").unwrap();
