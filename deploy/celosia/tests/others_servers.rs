@@ -89,7 +89,7 @@ fn function_power_measures_the_real_function_under_a_share_of_the_processor() {
     }
     let folder = tempfile::tempdir().unwrap();
     let mut command = Command::new(env!("CARGO_BIN_EXE_celosia"));
-    command.args(["function-power", "--json", "--memory", "442,1769", "--starts", "1"]);
+    command.args(["function-power", "--json", "--memory", "128,1769", "--starts", "1"]);
     command.args(["--frames", "8", "--emulator"]).arg(emulator);
     command.arg("--task").arg(task(folder.path())).arg("--out").arg(folder.path());
     let output = command.current_dir(support::project()).output().unwrap();
@@ -97,15 +97,16 @@ fn function_power_measures_the_real_function_under_a_share_of_the_processor() {
     assert!(output.status.success(), "{said}");
     let power: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
     let row = |index: usize, name: &str| power["rows"][index][name].as_f64().unwrap();
-    // By what the kernel says, and not by times: this machine may have other work.
+    // By what the kernel says, and not by times: this machine may have other work. So little of a processor is spent even
+    // where there is hardly any to be had.
     let held_back = [row(0, "held_back_ms"), row(1, "held_back_ms")];
-    assert!(held_back[0] > 20.0, "a quarter of a processor was not held back: {held_back:?}");
+    assert!(held_back[0] > 20.0, "a fourteenth of a processor was not held back: {held_back:?}");
     assert!(held_back[0] > held_back[1], "nor more than a whole one: {held_back:?}");
     assert!(row(1, "warm_ms") > 0.0 && row(1, "memory_mib") < 128.0, "{power}");
     let cost = |index: usize| power["months"][index]["video"].as_f64().unwrap();
     assert!(cost(0) > cost(1), "packs of clips cost less: {power}");
     let table = std::fs::read_to_string(folder.path().join("power.md")).unwrap();
-    assert!(table.contains("442") && folder.path().join("power.svg").exists(), "{table}");
+    assert!(table.contains("128") && folder.path().join("power.svg").exists(), "{table}");
 }
 
 /// What the zip holds, with its ONNX Runtime where that was fetched.
