@@ -154,10 +154,13 @@ impl Broker {
 
     fn queue(&self, message: Message) -> Result<(), BusError> {
         let Message { topic, payload, retain } = message;
-        let queued = self.client.try_publish(topic.as_str(), QoS::AtLeastOnce, retain, payload);
-        queued.map_err(|_| BusError::Full { topic, limit: OUTBOX_MESSAGES_MAX })?;
+        // Counted first: once it is queued its acknowledgement may come at any time.
         self.with(|shared| shared.unacknowledged += 1);
-        Ok(())
+        let queued = self.client.try_publish(topic.as_str(), QoS::AtLeastOnce, retain, payload);
+        queued.map_err(|_| {
+            self.with(|shared| shared.unacknowledged = shared.unacknowledged.saturating_sub(1));
+            BusError::Full { topic, limit: OUTBOX_MESSAGES_MAX }
+        })
     }
 
     /// After each connect: filters, whatever the broker remembers, then retained documents, then what has waited. In
@@ -198,11 +201,14 @@ impl Carrier for Broker {
     fn publish(&self, message: Message) -> Result<(), BusError> {
         message.check()?;
         let is_will = self.will_topic.as_deref() == Some(message.topic.as_str());
-        let connected = self.with(|shared| {
-            shared.last_words |= is_will && self.shutdown.is_requested();
-            shared.keep(&message).map(|()| shared.connected)
-        })?;
-        if connected { self.queue(message) } else { Ok(()) }
+        let is_last = is_will && self.shutdown.is_requested();
+        let connected = self.with(|shared| shared.keep(&message).map(|()| shared.connected))?;
+        if connected {
+            self.queue(message)?;
+        }
+        // Only now: a goodbye that overtook them would leave neither last words nor a will.
+        self.with(|shared| shared.last_words |= is_last);
+        Ok(())
     }
 
     fn subscribe(&self, filter: &str) -> Result<mpsc::Receiver<Message>, BusError> {
@@ -287,7 +293,10 @@ fn refresh(events: &mut EventLoop, credentials: &mut Credentials) {
 async fn say_last_words(broker: &Broker, events: &mut EventLoop) {
     let mut said = false;
     loop {
-        if !said && broker.with(|shared| shared.last_words && shared.unacknowledged == 0) {
+        let may_go = |shared: &mut Shared| {
+            shared.connected && shared.last_words && shared.unacknowledged == 0
+        };
+        if !said && broker.with(may_go) {
             said = broker.client.try_disconnect().is_ok();
         }
         match tokio::time::timeout(LAST_WORDS_TICK, events.poll()).await {

@@ -115,6 +115,35 @@ async fn two_processes_talk_through_mosquitto_and_survive_its_restart() {
     assert_eq!(next(&mut inbox).await.payload, b"\"stopped in order\"");
 }
 
+/// The goodbye must not overtake the last words: the broker would then publish neither them nor the will.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn last_words_come_before_the_goodbye_however_the_threads_run() {
+    let folder = tempfile::tempdir().unwrap();
+    let site = TestSite::new(folder.path(), "town");
+    let Some(broker) = TestBroker::start(&site) else { return };
+    let stop = Shutdown::default();
+    let console = config(&site, Role::Console, "c", broker.port());
+    let console = Bus::connect(console, &stop).unwrap();
+    let topic = proto::topic::status(&site.identity(Role::Edge, "gw-1"));
+    let mut statuses = console.subscribe(&topic).unwrap();
+    for round in 0..ROUNDS {
+        let shutdown = Shutdown::default();
+        let edge = config(&site, Role::Edge, "gw-1", broker.port());
+        let edge = Bus::connect(edge, &shutdown).unwrap();
+        edge.publish_retained(&topic, &round).unwrap();
+        let (online, stopped) = (round.to_string(), format!("\"stopped {round}\""));
+        while next(&mut statuses).await.payload != online.as_bytes() {}
+        shutdown.request();
+        edge.publish_retained(&topic, &format!("stopped {round}")).unwrap();
+        assert!(shutdown.drain(Duration::from_secs(5)).await);
+        let heard = next(&mut statuses).await.payload;
+        assert_eq!(String::from_utf8(heard).unwrap(), stopped);
+    }
+}
+
+/// Where the goodbye could overtake, the first thirty went wrong.
+const ROUNDS: u32 = 100;
+
 #[tokio::test]
 async fn a_certificate_of_another_site_gets_nothing_from_mosquitto() {
     let folder = tempfile::tempdir().unwrap();
