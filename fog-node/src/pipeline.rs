@@ -171,10 +171,11 @@ impl Pipeline {
             clock: offer.clock,
         };
         let frame = meta.frame.clone();
-        let raw = clip.frame_near(in_clip_ns, tolerance_ns(offer), meta).map_err(|error| {
-            warn!(clip = %offer.clip, slot, %error, "slot cannot be decoded");
-            SlotOutcome::Undecodable
-        })?;
+        let raw =
+            clip.frame_near(in_clip_ns, tolerance_ns(offer.every_ns), meta).map_err(|error| {
+                warn!(clip = %offer.clip, slot, %error, "slot cannot be decoded");
+                SlotOutcome::Undecodable
+            })?;
         let canaries = canary::is_due(&frame).then(|| raw.for_canaries());
         let mut detector = Heard::new(self.detector.as_mut());
         let looked = privacy::look(raw, &mut detector);
@@ -239,10 +240,10 @@ impl Pipeline {
 }
 
 /// How far a frame may be from its slot: a second, and a fifth of the sampling interval where that is less, so that no
-/// frame serves two slots. Cameras with a key frame each 2 s or less then never have anything else decoded. The bridge
-/// takes more; the manifest says the frame's own time.
-fn tolerance_ns(offer: &Offer) -> i64 {
-    (offer.every_ns / 5).clamp(0, TOLERANCE_NS_MAX)
+/// frame serves two slots. With a frame each 5 s, a camera with a key frame each 2 s or less has nothing else decoded. The
+/// bridge takes more; the manifest says the frame's own time.
+fn tolerance_ns(every_ns: i64) -> i64 {
+    (every_ns / 5).clamp(0, TOLERANCE_NS_MAX)
 }
 
 /// Most that a frame may be from its slot, in nanoseconds: people on a pavement change within seconds.
@@ -270,5 +271,18 @@ const fn failure(error: &ClipError) -> ClipFailure {
         ClipError::Empty | ClipError::NotVideo(_) => ClipFailure::NotVideo,
         ClipError::PictureTooLarge { .. } => ClipFailure::PictureTooLarge,
         ClipError::Decode(_) | ClipError::System(_) => ClipFailure::Undecodable,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_frame_is_a_second_from_its_slot_at_most_and_never_as_near_to_another() {
+        for (every_ms, tolerance_ms) in [(5_000, 1_000), (60_000, 1_000), (1_000, 200), (40, 8)] {
+            assert_eq!(tolerance_ns(every_ms * 1_000_000), tolerance_ms * 1_000_000);
+            assert!(2 * tolerance_ms < every_ms);
+        }
     }
 }

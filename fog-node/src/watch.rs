@@ -160,10 +160,11 @@ mod tests {
         let camera: CameraId = "door".parse().unwrap();
         let canaries = proto::watch::Canaries { drawn: 9, found: 7 };
         let notes = Notes { canaries: [canaries; 3], ..clip(9, 9, 0) };
-        let (day, twice) = (86_400_000_000_000, 2);
+        // A second time replaces what was saved.
+        let (day_ns, times) = (86_400_000_000_000, 2);
         let seen = |watches: &Watches, days: std::ops::Range<i64>| {
             for number in days.flat_map(|day| (0..200).map(move |n| day * 200 + n)) {
-                watches.note(&camera, UtcTime::EPOCH.plus_ns(number * day / 200), &notes);
+                watches.note(&camera, UtcTime::EPOCH.plus_ns(number * day_ns / 200), &notes);
             }
         };
         let whole = Watches::default();
@@ -175,7 +176,7 @@ mod tests {
             let part = Watches::load(&state).unwrap();
             days = days.end..until;
             seen(&part, days.clone());
-            (0..twice).for_each(|_| part.save(&state).unwrap());
+            (0..times).for_each(|_| part.save(&state).unwrap());
         }
         assert_eq!(Watches::load(&state).unwrap().status(), whole.status());
     }

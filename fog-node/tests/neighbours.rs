@@ -3,48 +3,26 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on says where")]
 
+mod world;
+
 use std::process::Command;
 
-use fog_node::{
-    pipeline::{ClipOutput, Pipeline},
-    silence::Silence,
-};
+use fog_node::pipeline::{ClipOutput, Pipeline};
 use models::{Detection, detector::Scripted};
-use privacy::Policy;
 use proto::{
     Clock, Digest, Interval, UtcTime,
-    envelope::{SealGrant, SealedFrame},
+    envelope::SealedFrame,
     manifest::{Manifest, Rect},
     record::{SlotOutcome, WithheldReason},
-    signing::SigningKey,
     time::ClockSource,
     wire::{NoiseKey, Offer},
 };
 
-fn root() -> SigningKey {
-    SigningKey::from_seed(&[1; 32]).unwrap()
-}
-
 /// A pipeline whose detector says these in turn, one a frame.
 fn pipeline(mut looks: Vec<Vec<Detection>>) -> Pipeline {
     looks.reverse();
-    let policy = Policy::named("default").unwrap();
-    let key = SigningKey::from_seed(&[2; 32]).unwrap();
-    let until: UtcTime = "2100-01-01T00:00:00Z".parse().unwrap();
-    let (site, policies) = ("town".parse().unwrap(), vec![policy.reference().digest]);
-    let grant = SealGrant::issue(&root(), key.public(), site, UtcTime::EPOCH, until, policies);
     let detector = Scripted::answers(1, move || Ok(looks.pop().unwrap()));
-    let auditor = Scripted::boxes(2, vec![]);
-    let (detector, auditor) = (Box::new(detector), Box::new(auditor));
-    Pipeline {
-        detector,
-        auditor,
-        policy,
-        classifier: None,
-        key,
-        grant,
-        silence: Silence::default(),
-    }
+    world::pipeline(detector, Scripted::boxes(2, vec![]))
 }
 
 /// A second of a still test picture.
@@ -82,7 +60,7 @@ fn processed(looks: Vec<Vec<Detection>>) -> ClipOutput {
 
 fn manifests(output: ClipOutput) -> Vec<Manifest> {
     let opened =
-        output.envelopes.into_iter().map(|bytes| SealedFrame::open(bytes, &root().public()));
+        output.envelopes.into_iter().map(|bytes| SealedFrame::open(bytes, &world::root().public()));
     opened.map(|frame| frame.unwrap().manifest().clone()).collect()
 }
 

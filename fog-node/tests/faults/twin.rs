@@ -8,18 +8,16 @@ use std::{
     sync::OnceLock,
 };
 
-use fog_node::{framing, pipeline::Pipeline, silence::Silence, worker};
+use fog_node::{framing, worker};
 use models::{DetectError, Detection, FaceDetector, Family, PixelView, detector::Scripted};
-use privacy::Policy;
 use proto::{
-    Digest, Interval, UtcTime,
-    envelope::SealGrant,
-    signing::SigningKey,
+    Digest, Interval,
     wire::{Offer, WorkerMessage},
 };
 use rustix::process::{Signal, getpid, kill_process};
 
 use crate::world;
+pub(crate) use crate::world::pipeline;
 
 /// The environment variable that makes this program a worker, and says where it dies.
 const STEP: &str = "CELOSIA_TWIN_DIES";
@@ -217,29 +215,6 @@ pub(crate) fn written(mut command: Command, offer: &Offer, bytes: &[u8]) -> Vec<
     child.stdout.take().unwrap().read_to_end(&mut written).unwrap();
     child.wait().unwrap();
     written
-}
-
-/// A pipeline over these networks, with the site of the other tests.
-pub(crate) fn pipeline(
-    detector: impl FaceDetector + 'static,
-    auditor: impl FaceDetector + 'static,
-) -> Pipeline {
-    let policy = Policy::named("default").unwrap();
-    let key = SigningKey::from_seed(&[2; 32]).unwrap();
-    let until: UtcTime = "2100-01-01T00:00:00Z".parse().unwrap();
-    let (site, from) = ("town".parse().unwrap(), UtcTime::EPOCH);
-    let policies = vec![policy.reference().digest];
-    let grant = SealGrant::issue(&world::root(), key.public(), site, from, until, policies);
-    let (detector, auditor) = (Box::new(detector), Box::new(auditor));
-    Pipeline {
-        detector,
-        auditor,
-        policy,
-        classifier: None,
-        key,
-        grant,
-        silence: Silence::default(),
-    }
 }
 
 /// An auditor that finds nothing.

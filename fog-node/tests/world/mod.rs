@@ -15,7 +15,9 @@ use std::{
 use base::Shutdown;
 use fog_node::{
     config::Config,
+    pipeline::Pipeline,
     service::{self, Buses, StartError},
+    silence::Silence,
 };
 use link::{
     Credentials, Peer, Protocol,
@@ -24,6 +26,8 @@ use link::{
     testing::TestSite,
     transfer::{UploadOutcome, upload_clip},
 };
+use models::FaceDetector;
+use privacy::Policy;
 use proto::{
     Clock, Digest, Interval, Role, UtcTime,
     control::{DeviceStatus, FogEndpoint},
@@ -45,6 +49,21 @@ pub(crate) const LONG: Duration = Duration::from_secs(120);
 /// The site's seal root.
 pub(crate) fn root() -> SigningKey {
     SigningKey::from_seed(&[1; 32]).unwrap()
+}
+
+/// A worker's pipeline over these networks, under the default policy of this site.
+pub(crate) fn pipeline(
+    detector: impl FaceDetector + 'static,
+    auditor: impl FaceDetector + 'static,
+) -> Pipeline {
+    let policy = Policy::named("default").unwrap();
+    let key = SigningKey::from_seed(&[2; 32]).unwrap();
+    let until: UtcTime = "2100-01-01T00:00:00Z".parse().unwrap();
+    let (site, policies) = ("town".parse().unwrap(), vec![policy.reference().digest]);
+    let grant = SealGrant::issue(&root(), key.public(), site, UtcTime::EPOCH, until, policies);
+    let (detector, auditor) = (Box::new(detector), Box::new(auditor));
+    let silence = Silence::default();
+    Pipeline { detector, auditor, policy, classifier: None, key, grant, silence }
 }
 
 /// Whether something comes to be within [`LONG`]; for what other processes do.
