@@ -1,7 +1,7 @@
 """The one command behind the shipped mask classifier: cells, cross-validation, network, figures.
 
 Usage: train.py --voc DIR --voc DIR [--evaluation target/release/evaluation] [--out models/weights]
-       [--policy default] [--work FOLDER] [--seed 7] [--steps 1800] [--folds 3] [--jobs 2]
+       [--policy solid] [--work FOLDER] [--seed 7] [--steps 1800] [--folds 3] [--jobs 2]
 The product redacts every face (`evaluation cells`), networks are cross-validated by groups of near-duplicate pictures, and
 the one that saw all of them is written with its sidecar, its figures, its confusion matrix and the tables of the card.
 """
@@ -18,11 +18,17 @@ from blake3 import blake3
 
 import card
 import measure
-from network import TEACHERS, fit, model, perceptron, probabilities, read, take, teachers
+from export import halved, model
+from network import TEACHERS, fit, perceptron, probabilities, read, take, teachers
 
 # Clear faces as cells: almost no privacy. The same network on them tells the price of privacy.
 CLEAR = {"grid": (12, 12), "arguments": ["--grid", "12x12", "--quantum", "1"], "draws": 2, "folds": 3, "steps": 600}
-GRIDS = {"default": (8, 1), "strict": (8, 1)}
+# What a policy's classifier reads. Under solid fill it reads clear cells, before the face is covered.
+SOLID = (12, 12)
+POLICIES = {"solid": (SOLID, ["--grid", f"{SOLID[0]}x{SOLID[1]}", "--noise", "0", "--quantum", "1"]),
+            # Until the binary knows the policy by its new name it is called by the old one.
+            "cells": ((8, 1), ["--policy", "default"]), "strict": ((8, 1), ["--policy", "strict"])}
+NAMES = {"solid": "mask-solid", "cells": "mask-8x1", "strict": "mask-strict"}
 
 
 def cells(options, arguments, draws, grid, work):
@@ -44,14 +50,14 @@ def judged(data, options, score):
 
 def written(options, network, temperature, data, grid, matrix):
     """ONNX with its sidecar and its confusion matrix; what the runtime answers must be what the network answers."""
+    network = halved(network)
     content = model(network, temperature, grid)
     session = onnxruntime.InferenceSession(content, providers=["CPUExecutionProvider"])
     some = take(data, slice(0, 500))
     got = session.run(None, {"cells": some["cells"], "log_box": some["log_box"]})[0]
     here = probabilities([network], some["cells"], some["log_box"], temperature)
     assert np.abs(got - np.asarray(here)).max() < 1e-4, "the exported network answers otherwise"
-    name = f"mask-{grid[0]}x{grid[1]}" + ("" if options.policy == "default" else f"-{options.policy}")
-    path = options.out / f"{name}.onnx"
+    path = options.out / f"{NAMES[options.policy]}.onnx"
     path.write_bytes(content)
     sidecar = {"name": path.stem, "digest": blake3(content).hexdigest(), "rows": grid[0], "cols": grid[1],
                "policy": options.policy, "min_face_px": measure.UNCERTAIN_PX}
@@ -63,8 +69,8 @@ def written(options, network, temperature, data, grid, matrix):
 
 
 def run(options, work) -> None:
-    grid = GRIDS[options.policy]
-    data = cells(options, ["--policy", options.policy], options.draws, grid, work)
+    grid, arguments = POLICIES[options.policy]
+    data = cells(options, arguments, options.draws, grid, work)
     figures = {"policy": options.policy, "seed": options.seed, "steps": options.steps, "folds": options.folds}
     with measure.processes(options.jobs) as pool:
         # What is judged are networks like the shipped one, without teachers: those cost three times as much and gain little.
@@ -91,7 +97,7 @@ def main() -> None:
     options.add_argument("--voc", action="append", required=True)
     options.add_argument("--evaluation", default="target/release/evaluation")
     options.add_argument("--out", type=pathlib.Path, default=pathlib.Path("models/weights"))
-    options.add_argument("--policy", choices=GRIDS, default="default")
+    options.add_argument("--policy", choices=POLICIES, default="solid")
     options.add_argument("--work", type=pathlib.Path, help="folder that keeps what was redacted")
     options.add_argument("--seed", type=int, default=7)
     options.add_argument("--steps", type=int, default=1800)
