@@ -33,7 +33,7 @@ enum Command {
     #[command(after_help = "Examples:\n  fog-node redact street.mp4 --out frames --every 5s\n  \
                       fog-node redact street.mp4 --out frames --static-region '0,0 0.3,0 0.3,0.25'")]
     Redact(redact::Options),
-    /// Prints the redaction policies of this build with their digests as JSON: what a site's grant names.
+    /// Prints the redaction policies of this build with their digests as JSON, the default first: what a site's grant names.
     Policies(Policies),
 }
 

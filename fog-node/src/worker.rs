@@ -7,6 +7,7 @@ use std::{
 };
 
 use anyhow::{Context, bail};
+use models::weights::BEFORE_COVERING;
 use onnx::{Detectors, MaskCells, Runtime};
 use privacy::{Classifier, Policy, StaticRegions};
 use proto::{
@@ -22,7 +23,7 @@ pub struct Options {
     /// Folder with the assets that `celosia fetch` brought.
     #[arg(long, default_value = ".celosia/assets", env = "CELOSIA_ASSETS")]
     pub assets: PathBuf,
-    /// Redaction policy: default, strict or solid.
+    /// Redaction policy: solid (the default), strict or cells.
     #[arg(long, default_value = "default")]
     pub policy: String,
     /// File with what is always filled: polygons of each camera, TOML.
@@ -100,7 +101,7 @@ pub fn open(options: &Options) -> anyhow::Result<Pipeline> {
     let classifier = if policy.releases_cells() {
         None
     } else {
-        Some(Classifier::new(Box::new(MaskCells::shipped(&runtime)?))?)
+        Some(Classifier::new(Box::new(MaskCells::shipped(&runtime, &BEFORE_COVERING)?))?)
     };
     Ok(Pipeline { detector, auditor, policy, classifier, key, grant, silence })
 }

@@ -1,9 +1,10 @@
-//! Owns what a mask classifier is: it reads the cells of a manifest, never a picture.
+//! Owns what a mask classifier is: it reads cells over a face, as a manifest has them or as they are before a face is
+//! covered, never a picture.
 
 use proto::{Digest, result::FaceLabel};
 use serde::{Deserialize, Serialize};
 
-/// The cells of one face, as the manifest has them.
+/// The cells of one face.
 #[derive(Debug, Clone, Copy)]
 pub struct CellInput<'a> {
     /// Row by row, three bytes (red, green, blue) a cell.
@@ -67,7 +68,7 @@ pub struct ClassifierInfo {
     pub rows: u8,
     /// Columns of cells it reads.
     pub cols: u8,
-    /// Name of the policy whose cells it was trained on.
+    /// Name of the policy that it learned under: whose cells it reads or, where none are released, before covering.
     pub policy: String,
     /// Boxes whose shorter side is below this many pixels are `uncertain`.
     pub min_face_px: u32,
@@ -143,7 +144,7 @@ impl ShadeClassifier {
     /// For cells of `rows` by `cols`.
     #[must_use]
     pub fn new(rows: u8, cols: u8) -> Self {
-        let (name, policy) = ("shade".to_owned(), "default".to_owned());
+        let (name, policy) = ("shade".to_owned(), "solid".to_owned());
         let digest = Digest::of(name.as_bytes());
         let info = ClassifierInfo { name, digest, rows, cols, policy, min_face_px: 0 };
         Self { info, failing: false }

@@ -47,7 +47,7 @@ fn beside_the_bridge_the_same_function_gives_the_same_results_and_the_store_tell
     for pack in ["frame", "clip"] {
         let folders = Folders::new();
         let video = scene(&folders);
-        process(&folders, &video, &["--inference", "fog", "--pack", pack]);
+        process(&folders, &video, &["--inference", "fog", "--pack", pack, "--policy", "cells"]);
         let frames = results(&folders.out);
         let all: Vec<&Frame> = frames.values().collect();
         assert_eq!(all.len(), 15, "{pack}");
@@ -72,7 +72,7 @@ fn faces_that_are_covered_whole_are_classified_before_and_no_cell_leaves() {
     let Some(_) = assets() else { return };
     let folders = Folders::new();
     let video = data().map_or_else(|| scene(&folders), |d| d.join("video/masks-on-and-off.mp4"));
-    let output = process(&folders, &video, &["--policy", "solid"]);
+    let output = process(&folders, &video, &[]);
     let frames = results(&folders.out);
     let all: Vec<&Frame> = frames.values().collect();
     assert!(all.len() >= 9, "{} frames", all.len());

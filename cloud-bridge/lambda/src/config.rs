@@ -67,7 +67,8 @@ impl Config {
         let assets = lookup("CELOSIA_ASSETS").map(PathBuf::from);
         let library = assets.unwrap_or_else(|| beside.to_owned()).join("libonnxruntime.so");
         let model = lookup("CELOSIA_MODEL").map(PathBuf::from);
-        let model = model.unwrap_or_else(|| beside.join(format!("{}.onnx", weights::NAME)));
+        let model =
+            model.unwrap_or_else(|| beside.join(format!("{}.onnx", weights::OF_CELLS.name)));
         match seal_root {
             Ok(seal_root) if problems.is_empty() => {
                 Ok(Self { store, seal_root, library, placement, model })
@@ -105,7 +106,7 @@ mod tests {
         assert_eq!(config.model.parent(), Some(Path::new("/var/task")));
         assert_eq!(
             (config.model.file_stem().unwrap(), config.placement),
-            (weights::NAME.as_ref(), Placement::Lambda)
+            (weights::OF_CELLS.name.as_ref(), Placement::Lambda)
         );
         let fog = read(&[("CELOSIA_PLACEMENT", Some("fog"))]).unwrap();
         assert_eq!(fog.placement, Placement::Fog);

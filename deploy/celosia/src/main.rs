@@ -85,9 +85,9 @@ Ctrl-C drains and stops. The state folder is all that stays; the same command go
 const PROCESS_EXAMPLES: &str = "\
 Examples:
   celosia process street.mp4 --out results
-  celosia process monday.mp4 tuesday.mp4 --out results --every 1s --policy strict
+  celosia process monday.mp4 tuesday.mp4 --out results --every 1s
   celosia process street.mp4 --out results --annotated   # each frame also with boxes coloured by what is said
-  celosia process street.mp4 --out results --policy solid   # faces are covered whole, and classified before
+  celosia process street.mp4 --out results --policy cells   # a few noisy cells of each face leave, for the function
   celosia process long.mp4 --out results --state run   # when interrupted, the same command goes on
 
 OUT/results.json is an array with one object a frame: clip, frame, captured_at, image (relative to OUT; annotated beside

@@ -9,7 +9,7 @@ use std::{
 
 use base::{Clock, Shutdown, SystemClock, duration::Span};
 use models::assets::{AssetError, Group, REGISTRY, registry};
-use proto::UtcTime;
+use proto::{UtcTime, manifest::PolicyRef};
 use results::Results;
 use store::{FrameReader, ResultReader, Settings, s3::S3};
 
@@ -21,6 +21,8 @@ use crate::{
     supervisor::{Failure, LockError, Locked, Supervisor},
 };
 
+/// The fog node's default policy, whichever that is.
+const DEFAULT_POLICY: &str = "default";
 /// Name of a site that nobody named.
 const SITE: &str = "site";
 /// Longest time until everything serves: seconds on an idle machine, a minute while it compiles something.
@@ -85,8 +87,8 @@ pub struct Common {
     /// Length at which clips are closed, 1s to 60s.
     #[arg(long, default_value = "10s", value_name = "DURATION", value_parser = duration)]
     pub clip: String,
-    /// Redaction policy: default, strict or solid.
-    #[arg(long, default_value = "default", value_name = "NAME")]
+    /// Redaction policy: solid (the default), strict or cells.
+    #[arg(long, default_value = DEFAULT_POLICY, value_name = "NAME")]
     pub policy: String,
     /// A polygon that is always filled: corners as fractions of width and height, such as '0,0 0.3,0 0.3,0.25'; of one
     /// camera when its name and a colon stand before. May be given several times.
@@ -144,11 +146,12 @@ impl Running {
         let now = UtcTime::from_micros(clock.utc_micros()).unwrap_or(UtcTime::EPOCH);
         let static_regions = layout.config("static-regions.toml");
         let static_regions = statics::write(&static_regions, &common.static_region, &cameras)?;
+        let policies = programs.policies(static_regions.as_deref())?;
         let plan = Plan {
             site: SITE.parse().map_err(SiteError::from)?,
             cameras,
-            policy: common.policy.clone(),
-            policies: programs.policies(static_regions.as_deref())?,
+            policy: chosen(&common.policy, &policies),
+            policies,
             static_regions,
             pack: common.pack.clone(),
             inference: common.inference.clone(),
@@ -215,6 +218,12 @@ impl Running {
 }
 
 /// A model that somebody changed must not decide what is a face.
+/// The policy's own name; the fog node tells its default first.
+fn chosen(policy: &str, known: &[PolicyRef]) -> String {
+    let default = known.first().filter(|_| policy == DEFAULT_POLICY);
+    default.map_or(policy, |default| &default.name).to_owned()
+}
+
 fn check(assets: &Path) -> Result<(), RunError> {
     for asset in registry(REGISTRY)?.iter().filter(|asset| asset.group == Group::Site) {
         if !asset.is_installed(assets)? {

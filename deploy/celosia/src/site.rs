@@ -196,8 +196,8 @@ impl Site {
         for folder in ["", "pki", "pki/authority"] {
             private(&layout.state().join(folder))?;
         }
-        keep(&layout.model(), weights::MODEL)?;
-        keep(&layout.model().with_extension("json"), weights::DESCRIPTION)?;
+        keep(&layout.model(), weights::OF_CELLS.model)?;
+        keep(&layout.model().with_extension("json"), weights::OF_CELLS.description)?;
         let identities = enrol(&layout, plan, now)?;
         let seal_root = seals(&layout, plan, now)?;
         store_keys(&layout)?;

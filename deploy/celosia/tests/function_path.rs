@@ -16,7 +16,7 @@ async fn a_frame_that_is_put_gets_its_result_once() {
     let [result_key] = site.results(&key).await.try_into().unwrap();
     let result = site.result(&result_key).await;
     assert_eq!((result.image.as_str(), result.faces.len()), (key.as_str(), 1));
-    assert_eq!(result.model.name, models::weights::NAME);
+    assert_eq!(result.model.name, models::weights::OF_CELLS.name);
     // The same event again, waited for this time: nothing changes.
     let before = serde_json::to_vec(&result).unwrap();
     let (head, body) =

@@ -118,9 +118,9 @@ fn task(folder: &Path) -> PathBuf {
     for (from, to) in [(support::mask_lambda(), "bootstrap"), (library, "libonnxruntime.so")] {
         std::fs::copy(from, task.join(to)).unwrap();
     }
-    let model = task.join(models::weights::NAME);
-    std::fs::write(model.with_extension("onnx"), models::weights::MODEL).unwrap();
-    std::fs::write(model.with_extension("json"), models::weights::DESCRIPTION).unwrap();
+    let model = task.join(models::weights::OF_CELLS.name);
+    std::fs::write(model.with_extension("onnx"), models::weights::OF_CELLS.model).unwrap();
+    std::fs::write(model.with_extension("json"), models::weights::OF_CELLS.description).unwrap();
     task
 }
 

@@ -137,7 +137,7 @@ mod tests {
 
     fn run(detector: Scripted, auditor: Scripted) -> Result<AnonymisedFrame, WithheldReason> {
         let (mut detector, mut auditor) = (detector, auditor);
-        let policy = Policy::named("default").unwrap();
+        let policy = Policy::named("cells").unwrap();
         let noise = Noise::new([1; 32], 0);
         anonymise(test_frame(200, 150), &mut detector, &mut auditor, &policy, &noise)
             .map_err(|withheld| withheld.0)
@@ -202,7 +202,7 @@ mod tests {
     /// A JPEG's sides end at 65,500 in this encoder.
     #[test]
     fn an_encoder_that_fails_withholds_the_frame() {
-        let policy = Policy::named("default").unwrap();
+        let policy = Policy::named("cells").unwrap();
         let noise = Noise::new([1; 32], 0);
         let (mut detector, mut auditor) = (Scripted::boxes(1, vec![]), Scripted::boxes(2, vec![]));
         let wide = test_frame(65_536, 1);
@@ -229,7 +229,7 @@ mod tests {
             first = false;
             answer
         });
-        let policy = Policy::named("default").unwrap();
+        let policy = Policy::named("cells").unwrap();
         let noise = Noise::new([1; 32], 0);
         let mut go = || {
             let mut auditor = Scripted::boxes(2, vec![]);

@@ -1,9 +1,9 @@
-//! Owns the classification of faces that are covered whole: cells are computed as the policy that the classifier learned
-//! from would draw them, answered, and dropped. What leaves of a face is its box and the answer.
+//! Owns the classification of faces that are covered whole: the means of cells over a face are computed as they are,
+//! answered, and dropped. What leaves of a face is its box and the answer.
 
 use models::{CellInput, MaskClassifier};
 use proto::{
-    manifest::{Grid, ModelRef, Region, Said},
+    manifest::{GRID_SIDE_MAX, Grid, ModelRef, Region, Said},
     record::WithheldReason,
 };
 
@@ -12,7 +12,7 @@ use crate::{Policy, PolicyError, Withheld};
 /// A classifier that cannot be used before covering.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ClassifierError {
-    /// It learned from cells of a policy that is not of this build.
+    /// It learned under a policy that is not of this build.
     #[error("classifier {name}: {source}")]
     Policy {
         /// The classifier.
@@ -20,8 +20,20 @@ pub enum ClassifierError {
         /// Which policy.
         source: PolicyError,
     },
-    /// It does not read the cells of that policy.
-    #[error("classifier {name} reads {rows}x{cols} cells, which policy {policy} does not draw")]
+    /// It learned from cells as a policy releases them, and not from a face as it is.
+    #[error(
+        "classifier {name} reads what policy {policy} releases, not faces before they are covered"
+    )]
+    Released {
+        /// The classifier.
+        name: String,
+        /// The policy that it names.
+        policy: String,
+    },
+    /// It reads cells that no grid has.
+    #[error(
+        "classifier {name} reads {rows}x{cols} cells, and a grid has 1 to {GRID_SIDE_MAX} a side"
+    )]
     Cells {
         /// The classifier.
         name: String,
@@ -29,37 +41,39 @@ pub enum ClassifierError {
         rows: u8,
         /// Columns it reads.
         cols: u8,
-        /// The policy that it names.
-        policy: String,
     },
 }
 
 /// Answers for faces before they are covered.
 pub struct Classifier {
     model: Box<dyn MaskClassifier>,
-    cells: Policy,
 }
 
 impl Classifier {
-    /// Of a model, with the cells of the policy that it learned from.
+    /// Of a model that learned under a policy without cells.
     ///
     /// # Errors
-    /// When this build does not know that policy, or it has other cells.
+    /// When this build does not know that policy, it releases cells, or the model reads what no grid has.
     pub fn new(model: Box<dyn MaskClassifier>) -> Result<Self, ClassifierError> {
         let info = model.info();
         let (name, policy) = (info.name.clone(), info.policy.clone());
-        let cells = Policy::named(&policy)
+        let learned = Policy::named(&policy)
             .map_err(|source| ClassifierError::Policy { name: name.clone(), source })?;
-        let (rows, cols) = (info.rows, info.cols);
-        if cells.grid != Some((rows, cols)) {
-            return Err(ClassifierError::Cells { name, rows, cols, policy });
+        if learned.releases_cells() {
+            return Err(ClassifierError::Released { name, policy });
         }
-        Ok(Self { model, cells })
+        let (rows, cols) = (info.rows, info.cols);
+        let sides = 1..=GRID_SIDE_MAX;
+        if !sides.contains(&rows) || !sides.contains(&cols) {
+            return Err(ClassifierError::Cells { name, rows, cols });
+        }
+        Ok(Self { model })
     }
 
-    /// The policy whose cells it reads.
-    pub(crate) const fn cells(&self) -> &Policy {
-        &self.cells
+    /// Rows and columns of the cells that it reads.
+    pub(crate) fn grid(&self) -> (u8, u8) {
+        let info = self.model.info();
+        (info.rows, info.cols)
     }
 
     /// Name and digest, as manifests have them.
@@ -133,14 +147,11 @@ mod tests {
         Detection { x: 120.0, y: 60.0, w: 40.0, h: 40.0, score: 0.4 },
     ];
 
-    /// Rows and columns of the policy that the twins name.
-    fn cells() -> (u8, u8) {
-        Policy::named("default").unwrap().grid.unwrap()
-    }
+    /// Rows and columns that the twins read.
+    const READ: (u8, u8) = (6, 4);
 
     fn classifier() -> Classifier {
-        let (rows, cols) = cells();
-        Classifier::new(Box::new(ShadeClassifier::new(rows, cols))).unwrap()
+        Classifier::new(Box::new(ShadeClassifier::new(READ.0, READ.1))).unwrap()
     }
 
     fn covered(
@@ -179,11 +190,14 @@ mod tests {
         assert_eq!(manifest.version, MANIFEST_VERSION_CLASSIFIED);
         assert_eq!(manifest.classifier, Some(classifier.reference()));
         assert_eq!((manifest.grids().count(), manifest.regions.len()), (0, 2));
-        // The same faces under the policy that it learned from, answered by whoever reads the cells. Only noise differs:
-        // its domain is the policy.
-        let reader = covered(classifier.cells(), &FACES, None).unwrap();
-        for (region, drawn) in manifest.regions.iter().zip(reader.regions()) {
+        // The same faces with cells that leave, answered by whoever reads them.
+        let open = covered(&Policy::trial(READ, 0, 1), &FACES, None).unwrap();
+        let mut reader = ShadeClassifier::new(READ.0, READ.1);
+        for (region, drawn) in manifest.regions.iter().zip(open.regions()) {
             let (said, grid) = (region.said.as_ref().unwrap(), drawn.grid.as_ref().unwrap());
+            let answer = reader.classify(&[input(grid)]).unwrap()[0];
+            assert_eq!(said.label, reader.info().label(&input(grid), &answer));
+            assert_eq!(said.parts[0], Said::part(answer.mask));
             assert_eq!((said.rect, said.score_milli), (grid.rect, grid.score_milli));
             assert_eq!((said.counted, &region.fill), (grid.counted, &drawn.fill));
             assert_eq!(said.parts.iter().map(|part| u32::from(*part)).sum::<u32>(), 10_000);
@@ -200,7 +214,7 @@ mod tests {
 
     #[test]
     fn where_cells_are_released_nothing_is_said() {
-        let policy = Policy::named("default").unwrap();
+        let policy = Policy::named("cells").unwrap();
         let frame = covered(&policy, &FACES, Some(&mut classifier())).unwrap();
         assert!(frame.regions().iter().all(|r| r.said.is_none() && r.grid.is_some()));
         assert_eq!(sealed(frame, &policy).unwrap().manifest().version, 1);
@@ -224,7 +238,7 @@ mod tests {
     #[test]
     fn a_classifier_that_fails_withholds_the_frame() {
         let mut failing =
-            Classifier::new(Box::new(ShadeClassifier::failing(cells().0, cells().1))).unwrap();
+            Classifier::new(Box::new(ShadeClassifier::failing(READ.0, READ.1))).unwrap();
         let frame = covered(&solid(), &FACES, Some(&mut failing));
         assert_eq!(frame.err(), Some(Withheld(WithheldReason::Detector)));
     }
@@ -252,7 +266,7 @@ mod tests {
             name,
             digest,
             rows,
-            cols: cells().1,
+            cols: READ.1,
             policy,
             min_face_px: 0,
         }))
@@ -260,22 +274,24 @@ mod tests {
 
     #[test]
     fn a_classifier_of_other_cells_or_that_leaves_a_face_out_is_not_believed() {
-        let rows = cells().0;
-        let other = rows + 1;
-        for (policy, rows, part) in
-            [("none", rows, "none"), ("solid", rows, "solid"), ("default", other, "default")]
-        {
+        let over = GRID_SIDE_MAX + 1;
+        for (policy, rows, part) in [
+            ("none", READ.0, "\"none\""),
+            ("cells", READ.0, "policy cells releases"),
+            ("solid", over, "17x4"),
+            ("solid", 0, "0x4"),
+        ] {
             let error = Classifier::new(claims(policy, rows)).unwrap_err().to_string();
             assert!(error.contains(part), "{error}");
         }
-        let mut silent = Classifier::new(claims("default", cells().0)).unwrap();
+        let mut silent = Classifier::new(claims("solid", READ.0)).unwrap();
         assert!(covered(&solid(), &FACES, Some(&mut silent)).is_err());
     }
 
     /// A region that keeps its cells under a policy without any, by whatever mistake, stays inside.
     #[test]
     fn cells_under_a_policy_without_any_withhold_the_frame() {
-        let cells = covered(&Policy::named("default").unwrap(), &FACES, None).unwrap();
+        let cells = covered(&Policy::named("cells").unwrap(), &FACES, None).unwrap();
         let mistaken = AnonymisedFrame { policy: solid(), ..cells };
         assert!(sealed(mistaken, &solid()).is_err());
     }

@@ -14,7 +14,7 @@ use crate::{
 pub const TRIAL: &str = "trial";
 
 impl Policy {
-    /// The default policy with another grid (rows, columns), noise scale and quantum, to be measured.
+    /// The default policy with a grid (rows, columns), noise scale and quantum, to be measured.
     #[must_use]
     pub fn trial(grid: (u8, u8), noise_scale: u8, quantum: u8) -> Self {
         Self {
@@ -22,9 +22,7 @@ impl Policy {
             grid: Some(grid),
             noise_scale,
             quantum: quantum.max(1),
-            colour: None,
-            centred: false,
-            ..Self::standard()
+            ..Self::solid()
         }
     }
 

@@ -10,7 +10,7 @@ use crate::StaticRegions;
 pub struct Policy {
     /// Name.
     pub(crate) name: &'static str,
-    /// Rows and columns of cells over a face; absent: solid fill only.
+    /// Rows and columns of cells over a face; absent: one constant alone.
     pub(crate) grid: Option<(u8, u8)>,
     /// Scale of the Laplace noise on each cell value, in grey levels.
     pub(crate) noise_scale: u8,
@@ -70,44 +70,49 @@ impl Ring {
 
 /// A policy that does not exist. There is no looser one to fall back to.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("policy {0:?} does not exist; there are default, strict and solid")]
+#[error("policy {0:?} does not exist; there are solid (the default), strict and cells")]
 pub struct PolicyError(String);
 
 impl Policy {
-    /// Every policy that this build knows.
+    /// Name under which the policy is known that holds unless another is named.
+    pub const DEFAULT: &'static str = "default";
+
+    /// Every policy that this build knows, the default first.
     #[must_use]
     pub fn all() -> [Self; 3] {
         [
-            Self::standard(),
+            Self::solid(),
             Self {
                 name: "strict",
                 noise_scale: 24,
                 colour: Some(Colour { noise_scale: 4, ..COLOUR }),
-                ..Self::standard()
+                ..Self::rows()
             },
-            Self { name: "solid", grid: None, ..Self::standard() },
+            Self::rows(),
         ]
     }
 
-    /// The policy of this name.
+    /// The policy of this name; [`Self::DEFAULT`] names the first of all.
     ///
     /// # Errors
     /// When there is none.
     pub fn named(name: &str) -> Result<Self, PolicyError> {
+        if name == Self::DEFAULT {
+            return Ok(Self::solid());
+        }
         let found = Self::all().into_iter().find(|policy| policy.name == name);
         found.ok_or_else(|| PolicyError(name.to_owned()))
     }
 
-    /// What is used unless another is named; the others differ from it.
-    pub(crate) fn standard() -> Self {
+    /// Every face is covered by one constant and was classified before; the others differ from it.
+    pub(crate) fn solid() -> Self {
         Self {
-            name: "default",
-            // Whole rows: what differs from left to right tells people apart and masks hardly.
-            grid: Some((8, 1)),
-            noise_scale: 12,
-            quantum: 8,
-            colour: Some(COLOUR),
-            centred: true,
+            name: "solid",
+            grid: None,
+            noise_scale: 0,
+            quantum: 1,
+            colour: None,
+            centred: false,
             // The detector's boxes begin above the brow and end above the chin (half A of kaggle853-hires).
             ring: Ring { above: 0, beside: 8, below: 15 },
             audit_ring: Ring { above: 10, beside: 10, below: 10 },
@@ -119,38 +124,37 @@ impl Policy {
         }
     }
 
+    /// Cells are released, for whoever wants to classify outside of the building.
+    fn rows() -> Self {
+        Self {
+            name: "cells",
+            // Whole rows: what differs from left to right tells people apart and masks hardly.
+            grid: Some((8, 1)),
+            noise_scale: 12,
+            quantum: 8,
+            colour: Some(COLOUR),
+            centred: true,
+            ..Self::solid()
+        }
+    }
+
     /// The same with these polygons always filled: another digest, which the site's grant must name.
     #[must_use]
     pub fn with_static_regions(self, statics: StaticRegions) -> Self {
         Self { statics, ..self }
     }
 
-    /// This policy with the cells of another, which are computed and do not leave.
-    pub(crate) fn with_cells_of(&self, other: &Self) -> Self {
-        // Every field by name: one that is new has to be decided on.
-        let Self {
-            name: _,
-            grid,
-            noise_scale,
-            quantum,
-            colour,
-            centred,
-            ring: _,
-            audit_ring: _,
-            count_milli: _,
-            audit_milli: _,
-            withhold_milli: _,
-            audit_cover_percent: _,
-            statics: _,
-        } = other;
-        Self {
-            grid: *grid,
-            noise_scale: *noise_scale,
-            quantum: *quantum,
-            colour: *colour,
-            centred: *centred,
-            ..self.clone()
-        }
+    /// This policy with cells of a classifier that reads so many rows and columns before a face is covered: means as
+    /// they are, since they do not leave.
+    pub(crate) fn read_by(&self, rows: u8, cols: u8) -> Self {
+        let (noise_scale, quantum, colour, centred) = (0, 1, None, false);
+        Self { grid: Some((rows, cols)), noise_scale, quantum, colour, centred, ..self.clone() }
+    }
+
+    /// Its name.
+    #[must_use]
+    pub const fn name(&self) -> &'static str {
+        self.name
     }
 
     /// Whether the cells over a face are released; under a policy that has none a face can be classified only before it
@@ -189,5 +193,12 @@ mod tests {
             }
         }
         assert!(Policy::named("none").is_err());
+    }
+
+    #[test]
+    fn the_default_releases_nothing_of_a_face() {
+        let policy = Policy::named(Policy::DEFAULT).unwrap();
+        assert_eq!(policy, Policy::all()[0]);
+        assert!(!policy.releases_cells());
     }
 }

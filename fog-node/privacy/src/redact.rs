@@ -106,7 +106,8 @@ impl Looked {
         let (mut regions, classifier) = match classifier {
             None => (covered(&raw.picture, &seen, always, policy, noise)?, None),
             Some(classifier) => {
-                let cells = policy.with_cells_of(classifier.cells());
+                let (rows, cols) = classifier.grid();
+                let cells = policy.read_by(rows, cols);
                 let regions = covered(&raw.picture, &seen, always, &cells, noise)?;
                 (classifier.answered(regions)?, Some(classifier.reference()))
             }
@@ -266,7 +267,7 @@ mod tests {
     #[test]
     fn redacting_again_gives_the_same_cells_and_another_key_gives_others() {
         let cells = |key| {
-            let frame = anonymised(vec![face(40.0, 40.0, 48.0, 64.0)], "default", key);
+            let frame = anonymised(vec![face(40.0, 40.0, 48.0, 64.0)], "cells", key);
             frame.regions()[0].grid.clone().unwrap().cells
         };
         assert_eq!(cells(1), cells(1));
@@ -275,7 +276,7 @@ mod tests {
 
     #[test]
     fn no_pixel_of_a_region_depends_on_the_raw_pixel_below_it_but_through_its_cell() {
-        let frame = anonymised(vec![face(40.0, 40.0, 48.0, 64.0)], "default", 1);
+        let frame = anonymised(vec![face(40.0, 40.0, 48.0, 64.0)], "cells", 1);
         let grid = frame.regions()[0].grid.clone().unwrap();
         // The same regions drawn over a black picture give the same pixels.
         let mut black = Picture::new(200, 150, vec![0; 90_000]).unwrap();
@@ -292,7 +293,7 @@ mod tests {
     fn no_raw_pixel_enters_two_cells() {
         let frame = anonymised(
             vec![face(40.0, 40.0, 48.0, 64.0), face(76.0, 80.0, 48.0, 64.0)],
-            "default",
+            "cells",
             1,
         );
         let grids: Vec<Grid> =
@@ -318,8 +319,8 @@ mod tests {
         let key = SigningKey::from_seed(&[2; 32]).unwrap();
         let until: UtcTime = "2030-01-01T00:00:00Z".parse().unwrap();
         let sealed = |change: Option<(u32, u32)>| {
-            let mut frame = anonymised(vec![face(40.0, 40.0, 48.0, 64.0)], "default", 1);
-            let policies = vec![Policy::named("default").unwrap().reference().digest];
+            let mut frame = anonymised(vec![face(40.0, 40.0, 48.0, 64.0)], "cells", 1);
+            let policies = vec![Policy::named("cells").unwrap().reference().digest];
             let (site, from) = ("town".parse().unwrap(), UtcTime::EPOCH);
             let grant = SealGrant::issue(&root, key.public(), site, from, until, policies);
             if let Some((x, y)) = change {
@@ -329,7 +330,7 @@ mod tests {
             }
             frame.seal(&key, &grant).map(|_| ())
         };
-        let frame = anonymised(vec![face(40.0, 40.0, 48.0, 64.0)], "default", 1);
+        let frame = anonymised(vec![face(40.0, 40.0, 48.0, 64.0)], "cells", 1);
         let (fill, grid) =
             (frame.regions()[0].fill[0], frame.regions()[0].grid.as_ref().unwrap().rect);
         assert!(sealed(None).is_ok());
@@ -342,8 +343,8 @@ mod tests {
 
     #[test]
     fn a_sealed_frame_opens_and_its_regions_rebuild_what_was_drawn() {
-        let policy = Policy::named("default").unwrap().reference().digest;
-        let frame = anonymised(vec![face(40.0, 40.0, 48.0, 64.0)], "default", 1);
+        let policy = Policy::named("cells").unwrap().reference().digest;
+        let frame = anonymised(vec![face(40.0, 40.0, 48.0, 64.0)], "cells", 1);
         let regions = frame.regions().to_vec();
         let root = SigningKey::from_seed(&[1; 32]).unwrap();
         let key = SigningKey::from_seed(&[2; 32]).unwrap();
@@ -374,7 +375,7 @@ mod tests {
             boxes in proptest::collection::vec((-60f32..220.0, -60f32..170.0, 1f32..150.0, 1f32..150.0), 1..12)
         ) {
             let faces: Vec<Detection> = boxes.iter().map(|&(x, y, w, h)| face(x, y, w, h)).collect();
-            let frame = anonymised(faces.clone(), "default", 1);
+            let frame = anonymised(faces.clone(), "cells", 1);
             let rects: Vec<Rect> = frame.regions().iter().flat_map(|r| r.fill.clone()).collect();
             prop_assert!(rects.iter().all(|r| r.fits(200, 150)));
             for found in faces {

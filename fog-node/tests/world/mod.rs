@@ -51,12 +51,12 @@ pub(crate) fn root() -> SigningKey {
     SigningKey::from_seed(&[1; 32]).unwrap()
 }
 
-/// A worker's pipeline over these networks, under the default policy of this site.
+/// A worker's pipeline over these networks, under a policy of this site whose cells tell one frame from another.
 pub(crate) fn pipeline(
     detector: impl FaceDetector + 'static,
     auditor: impl FaceDetector + 'static,
 ) -> Pipeline {
-    let policy = Policy::named("default").unwrap();
+    let policy = Policy::named("cells").unwrap();
     let key = SigningKey::from_seed(&[2; 32]).unwrap();
     let until: UtcTime = "2100-01-01T00:00:00Z".parse().unwrap();
     let (site, policies) = ("town".parse().unwrap(), vec![policy.reference().digest]);
@@ -111,7 +111,7 @@ impl World {
     /// Writes `fog.toml` with extra top-level lines, and the files that it names.
     pub(crate) fn config(&self, bridge: &str, assets: &Path, top: &str) -> PathBuf {
         let credentials = self.site.enrol(Role::Fog, "fog-1");
-        let policy = privacy::Policy::named("default").unwrap().reference().digest;
+        let policy = privacy::Policy::named(privacy::Policy::DEFAULT).unwrap().reference().digest;
         let key = SigningKey::from_seed(&[2; 32]).unwrap();
         let until: UtcTime = "2100-01-01T00:00:00Z".parse().unwrap();
         let (site, from) = ("town".parse().unwrap(), UtcTime::EPOCH);

@@ -8,7 +8,7 @@ use std::{
     path::PathBuf,
 };
 
-use anyhow::Context;
+use anyhow::{Context, bail};
 use models::{Detection, FaceDetector};
 use privacy::{FrameMeta, Noise, Policy, RawFrame};
 use proto::{Clock, UtcTime, time::ClockSource};
@@ -123,10 +123,16 @@ struct Export<'a> {
 }
 
 pub(crate) fn run(options: &Options, detector: &mut dyn FaceDetector) -> anyhow::Result<()> {
+    let (policy, name) = options.choice.policy()?;
+    if !policy.releases_cells() {
+        bail!(
+            "policy {name} releases no cells: name those of its classifier, such as --grid 16x16 --quantum 1"
+        );
+    }
     let file = File::create(&options.out).with_context(|| options.out.display().to_string())?;
     let mut export = Export {
         options,
-        policy: options.choice.policy()?.0,
+        policy,
         random: ChaCha8Rng::seed_from_u64(options.seed),
         out: BufWriter::new(file),
         rows: 0,

@@ -59,7 +59,11 @@ impl Choice {
                 }
                 Ok((policy, name))
             }
-            None => Ok((Policy::named(&self.policy)?, self.policy.clone())),
+            None => {
+                let policy = Policy::named(&self.policy)?;
+                let name = policy.name().to_owned();
+                Ok((policy, name))
+            }
         }
     }
 }

@@ -146,7 +146,7 @@ fn redactions(policy: Policy, name: &str, all: bool) -> anyhow::Result<Vec<(Stri
     ];
     redactions.extend(Blur::ALL.map(|blur| (blur.name().to_owned(), Redaction::Blur(blur))));
     if all {
-        for other in ["default", "strict", "solid"].into_iter().filter(|other| *other != name) {
+        for other in ["solid", "strict", "cells"].into_iter().filter(|other| *other != name) {
             redactions.push((other.to_owned(), Redaction::Cells(Policy::named(other)?, false)));
         }
         let floor = Policy::trial((1, 1), 0, 1);

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, bail};
 use models::{CellInput, ClassifierInfo, FaceDetector, MaskClassifier, MaskProbabilities};
 use onnx::{MaskCells, Runtime};
-use privacy::{Noise, Policy, RawFrame};
+use privacy::{Noise, Policy, RawFrame, measure::TRIAL};
 use proto::{manifest::Grid, result::FaceLabel};
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
@@ -83,7 +83,7 @@ pub(crate) fn run(
     let (policy, name) = options.choice.policy()?;
     let path = match &options.model {
         Some(path) => path.clone(),
-        None => shipped(&options.weights, &options.choice.policy)?,
+        None => shipped(&options.weights, &policy)?,
     };
     let mut model = MaskCells::open(runtime, &path)?;
     let policy = classified(policy, model.info())?;
@@ -131,12 +131,14 @@ pub(crate) fn run(
     print(&report, options.json)
 }
 
-/// The model in the folder whose description names the policy. Under solid fill nothing leaves, so the worker
-/// classifies with the default policy's model.
-fn shipped(weights: &Path, policy: &str) -> anyhow::Result<PathBuf> {
-    // One model for all: `strict` draws the cells of `default` with more noise, and under `solid` the worker classifies
-    // the cells of `default` before it fills.
-    let wanted = if matches!(policy, "solid" | "strict") { "default" } else { policy };
+/// The model in the folder whose description names the policy.
+fn shipped(weights: &Path, policy: &Policy) -> anyhow::Result<PathBuf> {
+    // `strict` draws the same cells as `cells` with more noise, and has no model of its own (MODEL_CARD.md); a trial is
+    // read by whatever reads its grid.
+    let wanted = match policy.name() {
+        "strict" | TRIAL => "cells",
+        name => name,
+    };
     let entries = std::fs::read_dir(weights).with_context(|| weights.display().to_string())?;
     let mut paths: Vec<PathBuf> = entries.flatten().map(|entry| entry.path()).collect();
     paths.sort();
@@ -150,13 +152,13 @@ fn shipped(weights: &Path, policy: &str) -> anyhow::Result<PathBuf> {
     bail!("{} has no model for policy {wanted:?}; name one with --model", weights.display())
 }
 
-/// The policy whose cells the model reads: the chosen one, or under solid fill the one that the model learned from, as
-/// the worker classifies before it fills.
+/// The policy whose cells the model reads: the chosen one or, where none are released, means as they are before a face
+/// is covered, as the worker computes them.
 fn classified(policy: Policy, info: &ClassifierInfo) -> anyhow::Result<Policy> {
     let reads = (info.rows, info.cols);
     match policy.grid() {
         Some(grid) if grid == reads => Ok(policy),
-        None => Ok(Policy::named(&info.policy)?),
+        None => Ok(Policy::trial(reads, 0, 1)),
         Some((rows, cols)) => {
             bail!("model {} reads {reads:?} cells, the policy draws {rows}x{cols}", info.name)
         }

@@ -151,7 +151,11 @@ fn cells_are_exported_as_they_are_and_as_other_cameras_see_them() {
     let voc = faces::voc(folder.path(), 6);
     let out = folder.path().join("cells.ndjson");
     let mut command = Command::new(env!("CARGO_BIN_EXE_evaluation"));
-    command.current_dir(PROJECT).arg("--assets").arg(&assets).args(["cells", "--draws", "2"]);
+    command
+        .current_dir(PROJECT)
+        .arg("--assets")
+        .arg(&assets)
+        .args(["cells", "--draws", "2", "--policy", "cells"]);
     let found = folder.path().join("found.json");
     command.arg("--voc").arg(&voc).arg("--out").arg(&out).arg("--found").arg(&found);
     assert!(command.status().unwrap().success());

@@ -1,10 +1,10 @@
-//! Owns a session of the mask classifier that reads manifest cells.
+//! Owns a session of a mask classifier: it reads cells over a face.
 
 use std::path::Path;
 
 use models::{
     CellInput, ClassifierInfo, MaskClassifier, MaskProbabilities, classifier::ClassifyError,
-    weights,
+    weights::Shipped,
 };
 use ort::session::Session;
 use proto::Digest;
@@ -32,13 +32,13 @@ impl MaskCells {
         Self::described(opened, &beside, &text?)
     }
 
-    /// Opens the model that is part of this build.
+    /// Opens a model that is part of this build.
     ///
     /// # Errors
     /// When the library does not take it.
-    pub fn shipped(runtime: &Runtime) -> Result<Self, LoadError> {
-        let path = Path::new(weights::NAME);
-        Self::described(runtime.session_of(path, weights::MODEL)?, path, weights::DESCRIPTION)
+    pub fn shipped(runtime: &Runtime, shipped: &Shipped) -> Result<Self, LoadError> {
+        let path = Path::new(shipped.name);
+        Self::described(runtime.session_of(path, shipped.model)?, path, shipped.description)
     }
 
     fn described(

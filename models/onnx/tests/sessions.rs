@@ -81,8 +81,9 @@ fn detectors_of_two_families_find_nothing_in_a_flat_picture_of_any_size() {
 #[test]
 fn the_committed_mask_model_answers_with_probabilities_for_any_cells() {
     let Some(assets) = assets() else { return };
-    let mut model = MaskCells::shipped(runtime(&assets)).unwrap();
-    assert_eq!(model.info().name, weights::NAME);
+    let shipped = &weights::OF_CELLS;
+    let mut model = MaskCells::shipped(runtime(&assets), shipped).unwrap();
+    assert_eq!((model.info().name.as_str(), model.info().policy.as_str()), (shipped.name, "cells"));
     assert_eq!((model.info().rows, model.info().cols), (8, 1));
     // Skin above and a light blue cloth below, as they differ from their mean; then nothing that differs.
     let (skin, cloth) = ([148, 108, 88], [108, 148, 168]);
@@ -107,11 +108,11 @@ fn a_description_of_another_model_is_refused() {
     let Some(assets) = assets() else { return };
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("mask.onnx");
-    fs::write(&path, weights::MODEL).unwrap();
-    fs::write(path.with_extension("json"), weights::DESCRIPTION).unwrap();
+    fs::write(&path, weights::OF_CELLS.model).unwrap();
+    fs::write(path.with_extension("json"), weights::OF_CELLS.description).unwrap();
     MaskCells::open(runtime(&assets), &path).unwrap();
-    let json = String::from_utf8(weights::DESCRIPTION.to_vec()).unwrap();
-    let digest = proto::Digest::of(weights::MODEL).to_string();
+    let json = String::from_utf8(weights::OF_CELLS.description.to_vec()).unwrap();
+    let digest = proto::Digest::of(weights::OF_CELLS.model).to_string();
     fs::write(path.with_extension("json"), json.replace(&digest, &"0".repeat(64))).unwrap();
     let error = MaskCells::open(runtime(&assets), &path).err().unwrap();
     assert!(matches!(error, LoadError::Info { .. }), "{error}");

@@ -81,7 +81,7 @@ fn manifest(clip: u64, slot: u64) -> Result<Manifest, FrameError> {
         clock: Clock { source: ClockSource::System, uncertainty_ms: Some(100) },
         width: 1920,
         height: 1080,
-        policy: PolicyRef { name: "default".to_owned(), digest: Digest::of(b"policy") },
+        policy: PolicyRef { name: "cells".to_owned(), digest: Digest::of(b"policy") },
         detector: model("detector"),
         auditor: model("auditor"),
         noise_scale: 8,

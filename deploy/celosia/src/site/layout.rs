@@ -60,6 +60,6 @@ impl Layout {
     }
 
     pub(super) fn model(&self) -> PathBuf {
-        self.state.join("models").join(format!("{}.onnx", models::weights::NAME))
+        self.state.join("models").join(format!("{}.onnx", models::weights::OF_CELLS.name))
     }
 }

@@ -115,7 +115,7 @@ pub(crate) fn function_environment(folder: &Path, s3_port: u16) -> BTreeMap<&'st
     );
     std::fs::write(&credentials, text).unwrap();
     let (_, _, root) = super::sealed(0);
-    let model = format!("models/weights/{}.onnx", models::weights::NAME);
+    let model = format!("models/weights/{}.onnx", models::weights::OF_CELLS.name);
     let model = super::project().join(model);
     BTreeMap::from([
         ("CELOSIA_FRAMES_BUCKET", "frames".to_owned()),

@@ -144,7 +144,7 @@ fn sixteen_looks_of_a_track_gain_the_parrot_nothing_and_without_it_they_do() {
     let mut random = Random(SEED);
     let people: Vec<Person> = (0..PEOPLE).map(|_| random.person()).collect();
     let fine = Policy::trial((8, 2), 8, 8);
-    for policy in [&fine, &Policy::named("default").unwrap()] {
+    for policy in [&fine, &Policy::named("cells").unwrap()] {
         let known = gallery(&mut random, &people, policy);
         let mut gained = |kind| gain(&mut random, (&people, &known), policy, kind);
         let (followed, interval) = gained(Kind::Followed);

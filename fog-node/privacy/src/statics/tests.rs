@@ -14,7 +14,7 @@ fn regions(polygons: &[&str]) -> StaticRegions {
 }
 
 fn anonymised(polygons: &[&str], faces: Vec<Detection>, seen: Vec<Detection>) -> AnonymisedFrame {
-    let policy = Policy::named("default").unwrap().with_static_regions(regions(polygons));
+    let policy = Policy::named("cells").unwrap().with_static_regions(regions(polygons));
     let (mut detector, mut auditor) = (Scripted::boxes(1, faces), Scripted::boxes(2, seen));
     let noise = Noise::new([1; 32], 0);
     anonymise(test_frame(200, 150), &mut detector, &mut auditor, &policy, &noise).unwrap()
@@ -105,7 +105,7 @@ fn the_audit_takes_a_face_in_a_static_region_for_covered() {
 fn other_cameras_have_none_and_the_policy_digest_tells_them_apart() {
     let table = regions(&["0,0 0.5,0 0.5,1 0,1"]);
     assert!(table.regions(&"cam-2".parse().unwrap(), 200, 150).is_empty());
-    let plain = Policy::named("default").unwrap();
+    let plain = Policy::named("cells").unwrap();
     let with = plain.clone().with_static_regions(table);
     let moved = plain.clone().with_static_regions(regions(&["0,0 0.5,0 0.5,1 0,0.9"]));
     assert_ne!(plain.reference().digest, with.reference().digest);
