@@ -72,6 +72,10 @@ pub struct ClassifierInfo {
     pub policy: String,
     /// Boxes whose shorter side is below this many pixels are `uncertain`.
     pub min_face_px: u32,
+    /// Of a classifier that reads faces before they are covered: the mean probability of the likeliest answer where that is
+    /// unsure, likely and sure, on held-out faces. Its answers leave as these and no finer.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub levels: Option<[f32; 3]>,
 }
 
 impl ClassifierInfo {
@@ -146,8 +150,16 @@ impl ShadeClassifier {
     pub fn new(rows: u8, cols: u8) -> Self {
         let (name, policy) = ("shade".to_owned(), "solid".to_owned());
         let digest = Digest::of(name.as_bytes());
-        let info = ClassifierInfo { name, digest, rows, cols, policy, min_face_px: 0 };
+        let levels = Some([0.6, 0.8, 0.95]);
+        let info = ClassifierInfo { name, digest, rows, cols, policy, min_face_px: 0, levels };
         Self { info, failing: false }
+    }
+
+    /// That says this of its levels.
+    #[must_use]
+    pub fn of_levels(levels: Option<[f32; 3]>) -> Self {
+        let twin = Self::new(2, 1);
+        Self { info: ClassifierInfo { levels, ..twin.info }, ..twin }
     }
 
     /// Always an error.
@@ -183,6 +195,19 @@ impl MaskClassifier for ShadeClassifier {
 
     fn info(&self) -> &ClassifierInfo {
         &self.info
+    }
+}
+
+impl<M: MaskClassifier + ?Sized> MaskClassifier for Box<M> {
+    fn classify(
+        &mut self,
+        faces: &[CellInput<'_>],
+    ) -> Result<Vec<MaskProbabilities>, ClassifyError> {
+        (**self).classify(faces)
+    }
+
+    fn info(&self) -> &ClassifierInfo {
+        (**self).info()
     }
 }
 

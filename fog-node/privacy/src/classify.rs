@@ -7,10 +7,10 @@ use proto::{
     record::WithheldReason,
 };
 
-use crate::{Policy, PolicyError, Withheld};
+use crate::{Coarse, Policy, PolicyError, Withheld};
 
 /// A classifier that cannot be used before covering.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
 pub enum ClassifierError {
     /// It learned under a policy that is not of this build.
     #[error("classifier {name}: {source}")]
@@ -42,18 +42,29 @@ pub enum ClassifierError {
         /// Columns it reads.
         cols: u8,
     },
+    /// It does not say what its levels are worth, or what cannot be.
+    #[error(
+        "classifier {name} has no probabilities for unsure, likely and sure answers, or wrong ones: {levels:?}"
+    )]
+    Levels {
+        /// The classifier.
+        name: String,
+        /// What it says.
+        levels: Option<[f32; 3]>,
+    },
 }
 
 /// Answers for faces before they are covered.
 pub struct Classifier {
-    model: Box<dyn MaskClassifier>,
+    model: Coarse<Box<dyn MaskClassifier>>,
 }
 
 impl Classifier {
     /// Of a model that learned under a policy without cells.
     ///
     /// # Errors
-    /// When this build does not know that policy, it releases cells, or the model reads what no grid has.
+    /// When this build does not know that policy, it releases cells, the model reads what no grid has, or does not say what
+    /// its levels are worth.
     pub fn new(model: Box<dyn MaskClassifier>) -> Result<Self, ClassifierError> {
         let info = model.info();
         let (name, policy) = (info.name.clone(), info.policy.clone());
@@ -67,7 +78,7 @@ impl Classifier {
         if !sides.contains(&rows) || !sides.contains(&cols) {
             return Err(ClassifierError::Cells { name, rows, cols });
         }
-        Ok(Self { model })
+        Ok(Self { model: Coarse::new(model)? })
     }
 
     /// Rows and columns of the cells that it reads.
@@ -192,7 +203,7 @@ mod tests {
         assert_eq!((manifest.grids().count(), manifest.regions.len()), (0, 2));
         // The same faces with cells that leave, answered by whoever reads them.
         let open = covered(&Policy::trial(READ, 0, 1), &FACES, None).unwrap();
-        let mut reader = ShadeClassifier::new(READ.0, READ.1);
+        let mut reader = Coarse::new(ShadeClassifier::new(READ.0, READ.1)).unwrap();
         for (region, drawn) in manifest.regions.iter().zip(open.regions()) {
             let (said, grid) = (region.said.as_ref().unwrap(), drawn.grid.as_ref().unwrap());
             let answer = reader.classify(&[input(grid)]).unwrap()[0];
@@ -269,6 +280,7 @@ mod tests {
             cols: READ.1,
             policy,
             min_face_px: 0,
+            levels: Some([0.5, 0.8, 0.95]),
         }))
     }
 

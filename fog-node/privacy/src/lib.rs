@@ -33,6 +33,7 @@
 mod audit;
 mod canary;
 mod classify;
+mod coarse;
 mod drawing;
 mod frame;
 pub mod measure;
@@ -47,6 +48,7 @@ mod values;
 pub use audit::audit;
 pub use canary::CanaryFrame;
 pub use classify::{Classifier, ClassifierError};
+pub use coarse::Coarse;
 pub use drawing::draw;
 pub use frame::{AnonymisedFrame, FrameMeta, RawClip, RawFrame, RedactedFrame, Withheld};
 pub use memory::Seen;

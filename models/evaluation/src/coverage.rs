@@ -8,13 +8,13 @@ use std::{
 
 use anyhow::{Context, bail};
 use base::{Clock as _, SystemClock};
-use models::FaceDetector;
 use privacy::{Noise, Policy, RawFrame};
 use serde::Deserialize;
 use sha2::{Digest as _, Sha256};
 
 use crate::{
     area::Area,
+    finders::{Finder, Pair},
     plot,
     tally::{Report, Row, Tally},
     voc::{self, Photo},
@@ -28,6 +28,9 @@ pub(crate) struct Options {
     /// Redaction policy.
     #[arg(long, default_value = "default")]
     policy: String,
+    /// Who finds faces.
+    #[arg(long, value_enum, default_value = "centerface")]
+    pub detector: Finder,
     /// JSON instead of a table.
     #[arg(long)]
     json: bool,
@@ -82,11 +85,8 @@ pub(crate) fn photos(
     Ok(photos)
 }
 
-pub(crate) fn run(
-    options: &Options,
-    detector: &mut dyn FaceDetector,
-    auditor: &mut dyn FaceDetector,
-) -> anyhow::Result<()> {
+pub(crate) fn run(options: &Options, pair: Pair) -> anyhow::Result<()> {
+    let Pair { mut detector, mut auditor } = pair;
     let policy = Policy::named(&options.policy)?;
     let photos = photos(&options.voc, options.groups.as_ref(), options.half)?;
     let photos: Vec<&Photo> = photos.iter().step_by(options.every.max(1)).collect();
@@ -105,7 +105,7 @@ pub(crate) fn run(
             .with_context(|| photo.image.display().to_string())?;
         let size = raw.view().map(|view| (view.width(), view.height()));
         let start = clock.now();
-        let frame = privacy::anonymise(raw, detector, auditor, &policy, &noise);
+        let frame = privacy::anonymise(raw, &mut *detector, &mut *auditor, &policy, &noise);
         let ms = (clock.now() - start).as_secs_f64() * 1000.0;
         let area = frame.as_ref().ok().map(|frame| Area::of(frame.size(), frame.regions()));
         tally.add(&photo.faces, area.as_ref(), ms);

@@ -3,11 +3,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use models::Detection;
-use privacy::{Noise, Policy, RawFrame};
+use privacy::{Noise, RawFrame};
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
-use crate::{cells::moved, still};
+use crate::{cells::moved, leaving::Leaving};
 
 /// How many looks the attacker has and what they share.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -44,7 +44,7 @@ pub(crate) struct Seen {
 pub(crate) fn seen(
     frame: &RawFrame,
     face: Detection,
-    policy: &Policy,
+    leaving: Leaving<'_>,
     kinds: &[Looks],
     seed: u64,
 ) -> anyhow::Result<Seen> {
@@ -58,7 +58,8 @@ pub(crate) fn seen(
         for place in needed {
             let key = keys.get(place.0).copied().unwrap_or_default();
             let noise = Noise::new(key, 0);
-            looks.insert(place, features(frame, face, policy, &noise, &mut random)?);
+            let found = moved(face, JITTER, &mut random);
+            looks.insert(place, leaving.features(frame, found, &noise)?);
         }
         let means = |of: Vec<Vec<(usize, usize)>>| {
             of.iter().map(|places| mean(places.iter().filter_map(|at| looks.get(at)))).collect()
@@ -91,25 +92,10 @@ fn mean<'a>(looks: impl Iterator<Item = &'a Vec<f32>>) -> Vec<f32> {
     sum.into_iter().map(|total: f32| total / n.max(1) as f32).collect()
 }
 
-/// One look: nothing but the cells that the manifest would hold. Under solid fill there are none.
-fn features(
-    frame: &RawFrame,
-    face: Detection,
-    policy: &Policy,
-    noise: &Noise,
-    random: &mut ChaCha8Rng,
-) -> anyhow::Result<Vec<f32>> {
-    let found = moved(face, JITTER, random);
-    let Some((rows, cols)) = policy.grid() else { return Ok(vec![0.0]) };
-    let grid = still::cells(frame, found, policy, noise)?;
-    let size = usize::from(rows) * usize::from(cols) * 3;
-    // A box too small for its grid is filled: nothing is seen of it.
-    let cells = grid.map_or_else(|| vec![128; size], |grid| grid.cells);
-    Ok(cells.iter().map(|value| f32::from(*value) / 255.0).collect())
-}
-
 #[cfg(test)]
 mod tests {
+    use privacy::Policy;
+
     use super::*;
     use crate::still::Still;
 
@@ -123,8 +109,11 @@ mod tests {
     #[test]
     fn looks_across_epochs_average_the_noise_away_and_looks_within_one_do_not() {
         let frame = frame();
-        let noisy = seen(&frame, FACE, &Policy::trial((2, 2), 24, 1), &Looks::ALL, 1).unwrap();
-        let quiet = seen(&frame, FACE, &Policy::trial((2, 2), 0, 1), &Looks::ALL, 1).unwrap();
+        let looked = |noise| {
+            let policy = Policy::trial((2, 2), noise, 1);
+            seen(&frame, FACE, Leaving::Cells(&policy), &Looks::ALL, 1).unwrap()
+        };
+        let (noisy, quiet) = (looked(24), looked(0));
         let off = |looks: usize| {
             let pairs = noisy.probed[looks].iter().zip(&quiet.probed[looks]);
             pairs.map(|(a, b)| (a - b).abs()).sum::<f32>()
@@ -132,12 +121,5 @@ mod tests {
         let [one, _, within, _, across] = [0, 1, 2, 3, 4].map(off);
         assert!(across < one / 2.0, "{across} {one}");
         assert!(within > one / 3.0, "{within} {one}");
-    }
-
-    #[test]
-    fn solid_fill_shows_nothing() {
-        let policy = Policy::named("solid").unwrap();
-        let solid = seen(&frame(), FACE, &policy, &Looks::ALL, 1).unwrap();
-        assert!(solid.probed.iter().chain(solid.learned.iter().flatten()).all(|f| f == &[0.0]));
     }
 }

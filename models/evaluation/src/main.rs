@@ -13,8 +13,10 @@ mod choice;
 mod coverage;
 mod curve;
 mod end_to_end;
+mod finders;
 mod found;
 mod identity;
+mod leaving;
 mod linear;
 mod looks;
 mod masks;
@@ -85,9 +87,8 @@ fn main() -> anyhow::Result<()> {
             cells::run(&options, &mut detectors.detector)
         }
         Command::Coverage(options) => {
-            let runtime = runtime()?;
-            let Detectors { mut detector, mut auditor } = Detectors::open(&runtime, &assets)?;
-            coverage::run(&options, &mut detector, &mut auditor)
+            let pair = options.detector.open(&runtime()?, &assets)?;
+            coverage::run(&options, pair)
         }
         Command::Audit(options) => {
             let runtime = runtime()?;

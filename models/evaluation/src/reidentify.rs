@@ -16,6 +16,7 @@ use crate::{
     attack::{Subject, Target},
     choice::{Choice, Point},
     identity::{Folds, Outcome, Plan},
+    leaving::{Answers, Leaving},
     looks::{self, Looks, Seen},
     people::{self, People, Photo},
     spread::spread,
@@ -104,7 +105,8 @@ pub(crate) fn run(
     };
     let mut recogniser = recogniser(runtime, assets)?;
     let people = people::read(&options.people, detector, recogniser.as_mut())?;
-    let attacked = Attacked::new(&people, options.repeats, options.seed)?;
+    let answers = Answers::shipped(runtime)?;
+    let attacked = Attacked::new(&people, answers, options.repeats, options.seed)?;
     for (policy, name) in points {
         print(&attacked.report(&policy, name)?, options)?;
     }
@@ -127,6 +129,7 @@ pub(crate) fn recogniser(runtime: &Runtime, assets: &Path) -> anyhow::Result<Opt
 /// People under attack, and what is the same under every policy.
 struct Attacked<'a> {
     people: &'a People,
+    answers: Answers,
     subjects: Vec<Subject>,
     plan: Plan,
     recogniser: bool,
@@ -135,14 +138,20 @@ struct Attacked<'a> {
 }
 
 impl<'a> Attacked<'a> {
-    fn new(people: &'a People, repeats: usize, seed: u64) -> anyhow::Result<Self> {
+    fn new(
+        people: &'a People,
+        answers: Answers,
+        repeats: usize,
+        seed: u64,
+    ) -> anyhow::Result<Self> {
         let subjects = subjects(people);
         let plan = Plan { folds: Folds::deal(&subjects, repeats, seed), seed };
-        let floor = seen(people, &Policy::trial((1, 1), 0, 1), &[Looks::One], seed)?;
+        let floor = Policy::trial((1, 1), 0, 1);
+        let floor = seen(people, Leaving::Cells(&floor), &[Looks::One], seed)?;
         let floor = Target { subjects: &subjects, sources: vec![floor] };
         let floor = plan.run(&floor, 1, "colour floor");
         let fine = Policy::trial(CLEAR_GRID, 0, 1);
-        let mut fine = seen(people, &fine, &[Looks::One], seed)?;
+        let mut fine = seen(people, Leaving::Cells(&fine), &[Looks::One], seed)?;
         fine.iter_mut().flat_map(|seen| &mut seen.learned).for_each(|l| l.truncate(CLEAR_LEARNED));
         let mut sources = vec![fine];
         let recogniser = people.photos.iter().any(|photo| !photo.embedding.is_empty());
@@ -150,12 +159,13 @@ impl<'a> Attacked<'a> {
             sources.push(people.photos.iter().map(|photo| clear(&photo.embedding)).collect());
         }
         let clear = plan.run(&Target { subjects: &subjects, sources }, 1, "clear");
-        Ok(Self { people, plan, recogniser, floor, clear, subjects })
+        Ok(Self { people, answers, plan, recogniser, floor, clear, subjects })
     }
 
     /// Everything that the report needs, for one policy.
     fn report(&self, policy: &Policy, name: String) -> anyhow::Result<Report> {
-        let seen = seen(self.people, policy, &Looks::ALL, self.plan.seed)?;
+        let leaving = Leaving::under(policy, &self.answers);
+        let seen = seen(self.people, leaving, &Looks::ALL, self.plan.seed)?;
         let target = Target { subjects: &self.subjects, sources: vec![seen] };
         let redacted = self.plan.run(&target, Looks::ALL.len(), &name);
         Ok(report(self, name, &redacted))
@@ -176,14 +186,14 @@ pub(crate) fn subjects(people: &People) -> Vec<Subject> {
 /// What is seen of each photo; one photo a processor is in memory at a time.
 pub(crate) fn seen(
     people: &People,
-    policy: &Policy,
+    leaving: Leaving<'_>,
     kinds: &[Looks],
     seed: u64,
 ) -> anyhow::Result<Vec<Seen>> {
     let photos: Vec<(&Photo, u64)> = people.photos.iter().zip(seed..).collect();
     let seen = spread(photos.len(), |at| {
         let (photo, seed) = photos.get(at).context("a photo")?;
-        looks::seen(&people::open(&photo.path)?, photo.face, policy, kinds, *seed)
+        looks::seen(&people::open(&photo.path)?, photo.face, leaving, kinds, *seed)
     });
     seen.into_iter().collect()
 }

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, bail};
 use models::{CellInput, ClassifierInfo, FaceDetector, MaskClassifier, MaskProbabilities};
 use onnx::{MaskCells, Runtime};
-use privacy::{Noise, Policy, RawFrame, measure::TRIAL};
+use privacy::{Coarse, Noise, Policy, RawFrame, measure::TRIAL};
 use proto::{manifest::Grid, result::FaceLabel};
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
@@ -85,7 +85,10 @@ pub(crate) fn run(
         Some(path) => path.clone(),
         None => shipped(&options.weights, &policy)?,
     };
-    let mut model = MaskCells::open(runtime, &path)?;
+    let model = MaskCells::open(runtime, &path)?;
+    // Where no cells leave, answers leave as coarsely as the worker lets them.
+    let mut model: Box<dyn MaskClassifier> =
+        if policy.releases_cells() { Box::new(model) } else { Box::new(Coarse::new(model)?) };
     let policy = classified(policy, model.info())?;
     let photos = voc::read(&options.voc)?;
     let mut random = ChaCha8Rng::seed_from_u64(options.seed);
@@ -100,10 +103,10 @@ pub(crate) fn run(
         let frame = open().with_context(|| photo.image.display().to_string())?;
         let looks = looks(&frame, photo, options, &policy, &mut random)?;
         without_cells += looks.iter().filter(|(_, grid)| grid.is_none()).count();
-        judged.extend(judge(&mut model, number, &looks)?);
+        judged.extend(judge(&mut *model, number, &looks)?);
         if !options.faces_only {
             let key = Noise::new(keys.random(), 0);
-            tally.add(frame, (number, photo), pipeline, &policy, &key, &mut model)?;
+            tally.add(frame, (number, photo), pipeline, &policy, &key, &mut *model)?;
             if (number + 1).is_multiple_of(50) {
                 eprintln!("{} of {} pictures", number + 1, photos.len());
             }
@@ -184,7 +187,7 @@ fn looks<'a>(
 }
 
 fn judge(
-    model: &mut MaskCells,
+    model: &mut dyn MaskClassifier,
     photo: usize,
     looks: &[(&Face, Option<Grid>)],
 ) -> anyhow::Result<Vec<Judged>> {

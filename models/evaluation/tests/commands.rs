@@ -90,7 +90,7 @@ fn a_grid_that_the_model_does_not_read_is_refused() {
 }
 
 #[test]
-fn reidentify_names_clear_people_and_under_solid_fill_does_no_better_than_chance() {
+fn reidentify_names_clear_people_and_under_solid_fill_few_more_than_by_chance() {
     let Some(assets) = assets() else { return };
     let folder = tempfile::tempdir().unwrap();
     let people = faces::people(folder.path(), 8, 5);
@@ -99,9 +99,10 @@ fn reidentify_names_clear_people_and_under_solid_fill_does_no_better_than_chance
         let all = [&["reidentify", "--people", people, "--repeats", "1"], arguments].concat();
         command(&assets, &all)
     };
+    // Drawn people differ in the colours of their faces and clothes; of those one of a few answers is left.
     let solid = run(&["--policy", "solid"]);
     for key in ["/observations/1", "/observations/4", "/observations/16"] {
-        assert!((number(&solid, key) - 1.0 / 8.0).abs() < 1e-6, "{key} of {solid}");
+        assert!(number(&solid, key) < number(&solid, "/colour_floor") - 0.2, "{key} of {solid}");
     }
     assert!((number(&solid, "/chance") - 1.0 / 8.0).abs() < 1e-6);
     assert!(number(&solid, "/clear") > 0.9, "{solid}");
