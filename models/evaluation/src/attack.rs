@@ -45,6 +45,15 @@ impl Method {
         Self::Embedding(1e-1),
     ];
 
+    /// What takes hardly longer for many persons than for few.
+    const QUICK: [Self; 5] = [
+        Self::Discriminant(0.02),
+        Self::Discriminant(0.1),
+        Self::Discriminant(0.3),
+        Self::Embedding(1e-2),
+        Self::Embedding(1e-1),
+    ];
+
     /// Clear faces have many features: what is worth its time there.
     const WIDE: [Self; 3] =
         [Self::Discriminant(0.1), Self::Discriminant(0.3), Self::Logistic(1e-2)];
@@ -92,7 +101,9 @@ impl Target<'_> {
         learning: &[usize],
         probes: &[usize],
     ) -> (Option<Choice>, Vec<Answer>) {
-        let Some(choice) = self.best(kind, learning) else { return (None, Vec::new()) };
+        let Some(choice) = self.best(kind, learning, Method::all) else {
+            return (None, Vec::new());
+        };
         let lesson = Lesson::of(self, (choice.source, kind), learning, probes, 1);
         match lesson.and_then(|lesson| lesson.answers(choice.method)) {
             Some(answers) => (Some(choice), answers),
@@ -100,13 +111,36 @@ impl Target<'_> {
         }
     }
 
-    /// The choice that names most on inner folds, the first of several.
-    fn best(&self, kind: usize, learning: &[usize]) -> Option<Choice> {
+    /// As [`Self::attack`] with strangers learned too, by a method that many persons do not slow down: it is chosen without
+    /// them.
+    pub(crate) fn attack_among(
+        &self,
+        kind: usize,
+        learning: &[usize],
+        strangers: &[usize],
+        probes: &[usize],
+    ) -> Vec<Answer> {
+        let Some(choice) = self.best(kind, learning, |_| &Method::QUICK) else {
+            return Vec::new();
+        };
+        let all: Vec<usize> = learning.iter().chain(strangers).copied().collect();
+        let lesson = Lesson::of(self, (choice.source, kind), &all, probes, 1);
+        lesson.and_then(|lesson| lesson.answers(choice.method)).unwrap_or_default()
+    }
+
+    /// The choice that names most on inner folds, the first of several; `methods` are those worth trying on features of
+    /// some number.
+    fn best(
+        &self,
+        kind: usize,
+        learning: &[usize],
+        methods: impl Fn(usize) -> &'static [Method],
+    ) -> Option<Choice> {
         let inner = self.inner(learning);
         let mut best: Option<(f64, Choice)> = None;
         for (source, seen) in self.sources.iter().enumerate() {
             let width = seen.iter().find_map(|seen| seen.probed.get(kind)).map_or(0, Vec::len);
-            let methods = Method::all(width);
+            let methods = methods(width);
             let mut hits = vec![0.0; methods.len()];
             for held in 0..INNER {
                 let dealt = learning.iter().copied().zip(&inner);
@@ -309,6 +343,13 @@ impl Answer {
             (0, same) => 1.0 / (same + 1) as f64,
             _ => 0.0,
         }
+    }
+
+    /// Share of the others that come before the right person, half of those that are the same.
+    #[expect(clippy::cast_precision_loss, reason = "a few thousand persons")]
+    pub(crate) fn before_it(&self) -> f64 {
+        let (higher, same) = self.before();
+        (higher as f64 + same as f64 / 2.0) / self.scores.len().saturating_sub(1).max(1) as f64
     }
 
     /// One over the rank, for ties over the middle rank.

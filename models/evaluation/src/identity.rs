@@ -49,6 +49,17 @@ impl Folds {
         Self((0..repeats.max(1)).map(|_| deal()).collect())
     }
 
+    /// Photos that are learned from and photos that are probed, of every attacker.
+    pub(crate) fn parts(&self, photos: usize) -> impl Iterator<Item = (Vec<usize>, Vec<usize>)> {
+        self.0.iter().flat_map(move |dealt| {
+            (0..FOLDS).map(move |fold| {
+                let held = |photo: &usize| dealt.get(*photo) == Some(&fold);
+                let (probes, learning): (Vec<usize>, Vec<usize>) = (0..photos).partition(held);
+                (learning, probes)
+            })
+        })
+    }
+
     /// How often the photos were dealt.
     pub(crate) const fn repeats(&self) -> usize {
         self.0.len()
@@ -87,13 +98,10 @@ impl Plan {
             Outcome { photos, kinds: vec![Sums::default(); kinds], chosen: BTreeMap::new() };
         let attackers = self.folds.0.len() * FOLDS;
         eprintln!("{what}: {attackers} attackers under {kinds} kinds of looks");
-        let answers = spread(attackers * kinds, |task| {
-            let (attacker, kind) = (task / kinds, task % kinds);
-            let (repeat, fold) = (attacker / FOLDS, attacker % FOLDS);
-            let folds = self.folds.0.get(repeat);
-            let held = |photo: &usize| folds.and_then(|folds| folds.get(*photo)) == Some(&fold);
-            let (probes, learning): (Vec<usize>, Vec<usize>) = (0..photos).partition(held);
-            target.attack(kind, &learning, &probes)
+        let parts: Vec<(Vec<usize>, Vec<usize>)> = self.folds.parts(photos).collect();
+        let answers = spread(attackers * kinds, |task| match parts.get(task / kinds) {
+            Some((learning, probes)) => target.attack(task % kinds, learning, probes),
+            None => (None, Vec::new()),
         });
         for (task, (choice, answers)) in answers.into_iter().enumerate() {
             let (attacker, kind) = (task / kinds, task % kinds);

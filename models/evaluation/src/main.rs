@@ -29,6 +29,7 @@ mod score;
 mod speed;
 mod spread;
 mod still;
+mod strangers;
 mod tally;
 mod utility;
 mod voc;

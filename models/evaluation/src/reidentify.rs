@@ -20,6 +20,7 @@ use crate::{
     looks::{self, Looks, Seen},
     people::{self, People, Photo},
     spread::spread,
+    strangers::{self, Ranks},
 };
 
 #[derive(clap::Args)]
@@ -33,6 +34,10 @@ pub(crate) struct Options {
     /// objects with `name` and `arguments`. With `--json` one report a line, as each is done.
     #[arg(long, conflicts_with_all = ["grid", "policy"])]
     points: Option<PathBuf>,
+    /// Folder in Pascal VOC whose faces of 48 px and more stand in the gallery as persons of one photo each: how far up the
+    /// list is the right one?
+    #[arg(long, value_name = "VOC")]
+    strangers: Option<PathBuf>,
     /// How often the photos are dealt anew into four folds.
     #[arg(long, default_value_t = 5)]
     repeats: usize,
@@ -87,6 +92,9 @@ pub(crate) struct Report {
     tar_at_far_10: BTreeMap<&'static str, f64>,
     attackers: BTreeMap<&'static str, usize>,
     bootstrap: &'static str,
+    /// With `--strangers`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    among_strangers: Option<Ranks>,
 }
 
 pub(crate) fn run(
@@ -105,8 +113,13 @@ pub(crate) fn run(
     };
     let mut recogniser = recogniser(runtime, assets)?;
     let people = people::read(&options.people, detector, recogniser.as_mut())?;
+    let taken = (people.people, people.photos.len());
+    let strangers = options.strangers.as_ref();
+    let strangers =
+        strangers.map(|f| strangers::read(f, taken, recogniser.as_mut())).transpose()?;
     let answers = Answers::shipped(runtime)?;
     let attacked = Attacked::new(&people, answers, options.repeats, options.seed)?;
+    let attacked = Attacked { strangers: strangers.unwrap_or_default(), ..attacked };
     for (policy, name) in points {
         print(&attacked.report(&policy, name)?, options)?;
     }
@@ -129,6 +142,7 @@ pub(crate) fn recogniser(runtime: &Runtime, assets: &Path) -> anyhow::Result<Opt
 /// People under attack, and what is the same under every policy.
 struct Attacked<'a> {
     people: &'a People,
+    strangers: Vec<Photo>,
     answers: Answers,
     subjects: Vec<Subject>,
     plan: Plan,
@@ -144,14 +158,14 @@ impl<'a> Attacked<'a> {
         repeats: usize,
         seed: u64,
     ) -> anyhow::Result<Self> {
-        let subjects = subjects(people);
+        let subjects = subjects(&people.photos);
         let plan = Plan { folds: Folds::deal(&subjects, repeats, seed), seed };
         let floor = Policy::trial((1, 1), 0, 1);
-        let floor = seen(people, Leaving::Cells(&floor), &[Looks::One], seed)?;
+        let floor = seen(&people.photos, Leaving::Cells(&floor), &[Looks::One], seed)?;
         let floor = Target { subjects: &subjects, sources: vec![floor] };
         let floor = plan.run(&floor, 1, "colour floor");
         let fine = Policy::trial(CLEAR_GRID, 0, 1);
-        let mut fine = seen(people, Leaving::Cells(&fine), &[Looks::One], seed)?;
+        let mut fine = seen(&people.photos, Leaving::Cells(&fine), &[Looks::One], seed)?;
         fine.iter_mut().flat_map(|seen| &mut seen.learned).for_each(|l| l.truncate(CLEAR_LEARNED));
         let mut sources = vec![fine];
         let recogniser = people.photos.iter().any(|photo| !photo.embedding.is_empty());
@@ -159,22 +173,37 @@ impl<'a> Attacked<'a> {
             sources.push(people.photos.iter().map(|photo| clear(&photo.embedding)).collect());
         }
         let clear = plan.run(&Target { subjects: &subjects, sources }, 1, "clear");
-        Ok(Self { people, answers, plan, recogniser, floor, clear, subjects })
+        Ok(Self {
+            people,
+            strangers: Vec::new(),
+            answers,
+            plan,
+            recogniser,
+            floor,
+            clear,
+            subjects,
+        })
     }
 
     /// Everything that the report needs, for one policy.
     fn report(&self, policy: &Policy, name: String) -> anyhow::Result<Report> {
         let leaving = Leaving::under(policy, &self.answers);
-        let seen = seen(self.people, leaving, &Looks::ALL, self.plan.seed)?;
+        let photos = &self.people.photos;
+        let seen = seen(photos, leaving, &Looks::ALL, self.plan.seed)?;
+        let among_strangers = if self.strangers.is_empty() {
+            None
+        } else {
+            Some(strangers::ranks((photos, &seen), &self.strangers, leaving, &self.plan)?)
+        };
         let target = Target { subjects: &self.subjects, sources: vec![seen] };
         let redacted = self.plan.run(&target, Looks::ALL.len(), &name);
-        Ok(report(self, name, &redacted))
+        Ok(Report { among_strangers, ..report(self, name, &redacted) })
     }
 }
 
-pub(crate) fn subjects(people: &People) -> Vec<Subject> {
-    let photos = people.photos.iter();
+pub(crate) fn subjects<'a>(photos: impl IntoIterator<Item = &'a Photo>) -> Vec<Subject> {
     photos
+        .into_iter()
         .map(|photo| Subject {
             person: photo.person,
             group: photo.group,
@@ -185,12 +214,12 @@ pub(crate) fn subjects(people: &People) -> Vec<Subject> {
 
 /// What is seen of each photo; one photo a processor is in memory at a time.
 pub(crate) fn seen(
-    people: &People,
+    photos: &[Photo],
     leaving: Leaving<'_>,
     kinds: &[Looks],
     seed: u64,
 ) -> anyhow::Result<Vec<Seen>> {
-    let photos: Vec<(&Photo, u64)> = people.photos.iter().zip(seed..).collect();
+    let photos: Vec<(&Photo, u64)> = photos.iter().zip(seed..).collect();
     let seen = spread(photos.len(), |at| {
         let (photo, seed) = photos.get(at).context("a photo")?;
         looks::seen(&people::open(&photo.path)?, photo.face, leaving, kinds, *seed)
@@ -255,6 +284,7 @@ fn report(attacked: &Attacked<'_>, policy: String, redacted: &Outcome) -> Report
         tar_at_far_10: named((0..NAMES.len()).map(|k| redacted.accepted(k)).collect()),
         attackers,
         bootstrap: plan.bootstrap(people),
+        among_strangers: None,
     }
 }
 
@@ -303,5 +333,8 @@ fn print(report: &Report, options: &Options) -> anyhow::Result<()> {
         report.attackers,
         report.bootstrap
     );
+    if let Some(ranks) = &report.among_strangers {
+        println!("{ranks}");
+    }
     Ok(())
 }

@@ -105,7 +105,7 @@ pub(crate) fn run(
     let (policy, name) = options.choice.policy()?;
     let mut recogniser = reidentify::recogniser(runtime, assets)?;
     let people = people::read(&options.people, detector, recogniser.as_mut())?;
-    let subjects = reidentify::subjects(&people);
+    let subjects = reidentify::subjects(&people.photos);
     let folds = Folds::deal(&subjects, options.repeats, options.seed);
     let plan = Plan { folds, seed: options.seed };
     let mut rows = BTreeMap::new();
