@@ -16,7 +16,7 @@ use aws_sdk_s3::{
     config::{BehaviorVersion, Credentials, Region, retry::RetryConfig},
 };
 use proto::{
-    UtcTime,
+    Manifest, UtcTime,
     envelope::{SealGrant, SealedFrame, seal},
     signing::{PublicKey, SigningKey},
 };
@@ -124,10 +124,20 @@ pub(crate) fn sealed(slot: u64) -> (SealedFrame, String, PublicKey) {
 
 /// A frame with as many faces as wanted.
 pub(crate) fn sealed_crowd(slot: u64, faces: usize) -> (SealedFrame, String, PublicKey) {
+    sealed_with(slot, |manifest| {
+        let face = manifest.regions[0].clone();
+        manifest.regions.splice(0..1, std::iter::repeat_n(face, faces));
+    })
+}
+
+/// A frame whose manifest is changed before it is sealed.
+pub(crate) fn sealed_with(
+    slot: u64,
+    change: impl FnOnce(&mut Manifest),
+) -> (SealedFrame, String, PublicKey) {
     let mut manifest = proto::manifest::example();
     manifest.frame.slot = slot;
-    let face = manifest.regions[0].clone();
-    manifest.regions.splice(0..1, std::iter::repeat_n(face, faces));
+    change(&mut manifest);
     let seed = |byte| SigningKey::from_seed(&[byte; 32]).unwrap();
     let (root, fog) = (seed(1), seed(2));
     let until = "2100-01-01T00:00:00Z".parse().unwrap();

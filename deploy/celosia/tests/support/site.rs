@@ -7,7 +7,7 @@ use std::{
 };
 
 use aws_sdk_s3::{Client, primitives::ByteStream};
-use proto::result::FrameResult;
+use proto::{envelope::SealedFrame, result::FrameResult, signing::PublicKey};
 
 use super::{Service, eventually, free_port, key, s3, secret};
 
@@ -62,26 +62,39 @@ impl Site {
 
     /// The function's host against a server of S3 at this port.
     pub(crate) fn function(&self, s3_port: u16, more: &str, log: Stdio) -> Service {
+        let environment = function_environment(self.folder.path(), s3_port);
+        self.function_of(&super::mask_lambda(), &environment, more, log)
+    }
+
+    /// The same with a program and an environment of its own.
+    pub(crate) fn function_of(
+        &self,
+        program: &Path,
+        environment: &BTreeMap<&'static str, String>,
+        more: &str,
+        log: Stdio,
+    ) -> Service {
+        let environment: String =
+            environment.iter().map(|(name, value)| format!("{name} = '{value}'\n")).collect();
+        let text = format!(
+            "listen = '127.0.0.1:{}'\nprogram = '{}'\nretry_after_ms = 100\n{more}\
+             [environment]\n{environment}",
+            self.function_port,
+            program.display()
+        );
         let config = self.path("function.toml");
-        std::fs::write(&config, self.function_toml(s3_port, more)).unwrap();
+        std::fs::write(&config, text).unwrap();
         Service::start_logging("function", &config, log)
     }
 
-    pub(crate) fn function_toml(&self, s3_port: u16, more: &str) -> String {
-        let environment: String = function_environment(self.folder.path(), s3_port)
-            .into_iter()
-            .map(|(name, value)| format!("{name} = '{value}'\n"))
-            .collect();
-        let (port, program) = (self.function_port, super::mask_lambda());
-        format!(
-            "listen = '127.0.0.1:{port}'\nprogram = '{}'\nretry_after_ms = 100\n{more}\
-             [environment]\n{environment}",
-            program.display()
-        )
+    pub(crate) async fn put(&self, slot: u64) -> String {
+        self.put_sealed(super::sealed(slot)).await
     }
 
-    pub(crate) async fn put(&self, slot: u64) -> String {
-        let (frame, key, _) = super::sealed(slot);
+    pub(crate) async fn put_sealed(
+        &self,
+        (frame, key, _): (SealedFrame, String, PublicKey),
+    ) -> String {
         let body = ByteStream::from(frame.bytes().to_vec());
         let put = self.bridge.put_object().bucket("frames").key(&key).if_none_match("*");
         put.body(body).send().await.unwrap();

@@ -1,0 +1,102 @@
+//! The function as built for another processor, in that processor's emulator, beside the native one: of the same frames
+//! both say the same, byte for byte. `deploy/lambda-zip ARCHITECTURE --run` starts this with what it has built.
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on says where")]
+
+mod support;
+
+use std::{path::PathBuf, process::Stdio};
+
+use models::ClassifierInfo;
+use proto::{
+    manifest::Rect,
+    result::{FaceLabel, FrameResult},
+};
+use support::{
+    event, invoke,
+    site::{Site, function_environment},
+};
+
+/// A program that runs the other processor's; everything else that it needs lies beside that one, as on AWS.
+const PROGRAM: &str = "CELOSIA_EMULATED_FUNCTION";
+/// Frames that both are asked for, and the faces of each.
+const FRAMES: u64 = 40;
+const FACES: u32 = 5;
+
+#[tokio::test]
+async fn the_function_of_another_processor_says_the_same_byte_for_byte() {
+    let Some(program) = std::env::var_os(PROGRAM).map(PathBuf::from) else {
+        support::say(&format!(
+            "SKIPPED: {PROGRAM} is not set, so the function of no other processor is run; \
+             `deploy/lambda-zip arm64 --run` builds and runs it"
+        ));
+        return;
+    };
+    let Some(site) = Site::new() else {
+        panic!("the native one needs what `celosia fetch` brings")
+    };
+    let native = results(&site, support::mask_lambda(), &[]).await;
+    let beside_it = ["CELOSIA_ASSETS", "CELOSIA_MODEL"];
+    let emulated = results(&Site::new().unwrap(), program, &beside_it).await;
+    let faces: Vec<_> = native.iter().flat_map(|result| &result.faces).collect();
+    let answered = faces.iter().filter(|face| face.label != FaceLabel::Uncertain).count();
+    let differ = native.iter().zip(&emulated).filter(|(a, b)| compared(a) != compared(b)).count();
+    support::say(&format!(
+        "MEASURED: {FRAMES} frames with {} faces, {answered} of them answered: {differ} frames differ",
+        faces.len()
+    ));
+    assert_eq!((differ, emulated.len()), (0, native.len()));
+    // Faces of which both say nothing would be alike too.
+    assert!(answered > faces.len() / 2, "{answered} of {}", faces.len());
+}
+
+fn compared(result: &FrameResult) -> Vec<u8> {
+    serde_json::to_vec(&result.compared()).unwrap()
+}
+
+/// What a program of the function says of the frames, in a site of its own; it is not told of `left_out`.
+async fn results(site: &Site, program: PathBuf, left_out: &[&str]) -> Vec<FrameResult> {
+    let _store = site.store_telling("");
+    let mut environment = function_environment(site.folder.path(), site.store_port);
+    environment.retain(|name, _| !left_out.contains(name));
+    let function = site.function_of(&program, &environment, "", Stdio::inherit());
+    let mut results = Vec::new();
+    for slot in 0..FRAMES {
+        let key =
+            site.put_sealed(support::sealed_with(slot, |manifest| draw(manifest, slot))).await;
+        let event = event("frames", &key);
+        let (head, body) = invoke(&site.invoke_url(), "RequestResponse", &event).await.unwrap();
+        assert!(head.starts_with("http/1.1 200") && !head.contains("function-error"), "{body}");
+        let [result_key] = site.results(&key).await.try_into().unwrap();
+        results.push(site.result(&result_key).await);
+    }
+    assert_eq!(function.stop(), Some(0));
+    results
+}
+
+/// Faces of several sizes with cells of any values, in the form that the shipped network reads.
+fn draw(manifest: &mut proto::Manifest, slot: u64) {
+    let reads: ClassifierInfo =
+        serde_json::from_slice(models::weights::OF_CELLS.description).unwrap();
+    let mut state = slot;
+    // Split-mix: the next of a sequence of well-mixed numbers.
+    let mut next = || {
+        state = state.wrapping_add(0x9E37_79B9_7F4A_7C15);
+        let mixed = (state ^ (state >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+        let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+        mixed ^ (mixed >> 31)
+    };
+    let example = manifest.regions.remove(0);
+    for number in 0..FACES {
+        let mut face = example.clone();
+        let grid = face.grid.as_mut().unwrap();
+        (grid.rows, grid.cols) = (reads.rows, reads.cols);
+        let cells = usize::from(reads.rows) * usize::from(reads.cols) * 3;
+        // From flat to wild: what is drawn over real faces lies between.
+        let contrast = 1 + next() % 128;
+        grid.cells = (0..cells).map(|_| (64 + next() % contrast) as u8).collect();
+        let side = 4 * (3 + number * 4);
+        grid.rect = Rect { x: 104, y: 56, w: side, h: side + 8 };
+        face.fill = vec![Rect { x: 100, y: 52, w: side + 8, h: side + 16 }];
+        manifest.regions.push(face);
+    }
+}
