@@ -37,10 +37,6 @@ pub struct MaskProbabilities {
     pub not_a_face: f32,
 }
 
-/// Probability of no face from which on a box is called none: high, since a face that is dropped is an error that
-/// nobody sees.
-pub const NOT_A_FACE_MIN: f32 = 0.7;
-
 impl MaskProbabilities {
     /// Of a face that nobody could look at.
     pub const KNOWS_NOTHING: Self =
@@ -79,21 +75,14 @@ pub struct ClassifierInfo {
 }
 
 impl ClassifierInfo {
-    /// What is said of a face: nothing of one that is too small, else the likeliest of the three ways to wear a mask
-    /// unless there is most likely no face.
+    /// What is said of a face: nothing of one that is too small, else the likeliest.
     #[must_use]
     pub fn label(&self, face: &CellInput<'_>, answer: &MaskProbabilities) -> FaceLabel {
         let MaskProbabilities { mask, no_mask, incorrect, not_a_face } = *answer;
         if face.box_w.min(face.box_h) < self.min_face_px {
             FaceLabel::Uncertain
-        } else if not_a_face >= NOT_A_FACE_MIN {
-            FaceLabel::NotAFace
-        } else if mask >= no_mask && mask >= incorrect {
-            FaceLabel::Mask
-        } else if no_mask >= incorrect {
-            FaceLabel::NoMask
         } else {
-            FaceLabel::Incorrect
+            FaceLabel::likeliest([mask, no_mask, incorrect, not_a_face])
         }
     }
 }

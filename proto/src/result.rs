@@ -31,6 +31,27 @@ pub enum FaceLabel {
     NotAFace,
 }
 
+/// Probability of no face from which on a box is called none: high, since a face that is dropped is an error that
+/// nobody sees.
+pub const NOT_A_FACE_MIN: f32 = 0.7;
+
+impl FaceLabel {
+    /// What is said of a face with these probabilities of mask, no mask, incorrect and no face: the likeliest of the three
+    /// ways to wear a mask, unless there is most likely no face.
+    #[must_use]
+    pub const fn likeliest([mask, no_mask, incorrect, not_a_face]: [f32; 4]) -> Self {
+        if not_a_face >= NOT_A_FACE_MIN {
+            Self::NotAFace
+        } else if mask >= no_mask && mask >= incorrect {
+            Self::Mask
+        } else if no_mask >= incorrect {
+            Self::NoMask
+        } else {
+            Self::Incorrect
+        }
+    }
+}
+
 /// Where the classifier ran.
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]

@@ -1,6 +1,7 @@
 //! Owns the correction of a share by what the classifier gets wrong. Its confusion matrix, from held-out pictures, stands
-//! beside the weights. It knows one model on one source: another camera's errors may differ, and frames of one person are
-//! not independent, so the interval is the least uncertainty, not all of it.
+//! beside the weights. It knows one model on one source: another camera's errors may differ, and clips of one person are
+//! not independent, so the interval is the least uncertainty, not all of it. The matrix holds errors of single faces; the mean of
+//! a track's frames errs at most as often, so that what is corrected is, if anything, corrected a little too far.
 
 use serde::Deserialize;
 
@@ -45,7 +46,7 @@ impl Confusion {
 
     /// The share without mask as it most likely is, given how often the classifier errs either way; nothing when there is
     /// no face or the matrix says too little. Rogan and Gladen's estimate; the interval is Lang and Reiczigel's (2014),
-    /// which counts both the faces that were seen and those that the matrix was measured on.
+    /// which counts both the tracks that were seen and the faces that the matrix was measured on.
     #[must_use]
     pub fn share_without_mask(&self, counts: &Counts) -> Option<Share> {
         let (hits, bare) = self.said_without(&[1]);

@@ -1,4 +1,4 @@
-//! Owns counts of faces: what they are, their uncertainty, and their sums by time.
+//! Owns counts: what they are, their uncertainty, and their sums by time.
 
 use proto::{CameraId, UtcTime, result::FrameResult};
 use sqlx::Row;
@@ -16,18 +16,18 @@ const MINUTE_US: i64 = 60_000_000;
 /// Quantile of the standard normal distribution for 95%.
 pub(crate) const Z95: f64 = 1.959_963_984_540_054;
 
-/// Counted faces by what is said of them.
+/// What was counted, by what is said of it: tracks in every sum, faces in [`Counts::of`] one frame.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Counts {
     /// Frames with a result.
     pub frames: u64,
-    /// Faces with a mask.
+    /// Those with a mask.
     pub mask: u64,
-    /// Faces without.
+    /// Those without.
     pub no_mask: u64,
-    /// Faces with a mask worn incorrectly.
+    /// Those with a mask worn incorrectly.
     pub incorrect: u64,
-    /// Faces too small to say.
+    /// Those too small to say.
     pub uncertain: u64,
 }
 
@@ -40,12 +40,12 @@ pub struct Share {
     pub low: f64,
     /// Upper end.
     pub high: f64,
-    /// Of how many faces.
+    /// Of how many tracks.
     pub n: u64,
 }
 
 impl Counts {
-    /// Of one result.
+    /// The faces of one result.
     #[must_use]
     pub fn of(result: &FrameResult) -> Self {
         let [mask, no_mask, incorrect, uncertain] =
@@ -53,13 +53,18 @@ impl Counts {
         Self { frames: 1, mask, no_mask, incorrect, uncertain }
     }
 
-    /// All counted faces.
+    /// Frames, mask, no mask, incorrect, uncertain.
+    pub(crate) const fn numbers(&self) -> [u64; 5] {
+        [self.frames, self.mask, self.no_mask, self.incorrect, self.uncertain]
+    }
+
+    /// All that was counted.
     #[must_use]
-    pub const fn faces(&self) -> u64 {
+    pub const fn all(&self) -> u64 {
         self.answered() + self.uncertain
     }
 
-    /// Faces of which something was said.
+    /// Those of which something was said.
     #[must_use]
     pub const fn answered(&self) -> u64 {
         self.mask + self.no_mask + self.incorrect
@@ -74,9 +79,9 @@ impl Counts {
         self.uncertain += other.uncertain;
     }
 
-    /// The share without mask among the faces of which something was said; nothing when there is none. The interval
-    /// takes faces for independent, which neighbouring frames of one person are not, and the classifier for infallible: it
-    /// is the least uncertainty. [`crate::Confusion`] counts the classifier's errors too.
+    /// The share without mask among the tracks of which something was said; nothing when there is none. The interval
+    /// takes tracks for independent, which those of one person in several clips are not, and the classifier for
+    /// infallible: it is the least uncertainty. [`crate::Confusion`] counts the classifier's errors too.
     #[must_use]
     pub fn share_without_mask(&self) -> Option<Share> {
         wilson(self.no_mask, self.answered())
@@ -98,7 +103,7 @@ fn wilson(k: u64, n: u64) -> Option<Share> {
     Some(Share { share, low, high, n })
 }
 
-/// Exact below 2^53 faces.
+/// Exact below 2^53.
 #[expect(clippy::cast_precision_loss, reason = "nobody counts 2^53 faces")]
 pub(crate) const fn float(n: u64) -> f64 {
     n as f64
@@ -240,9 +245,9 @@ mod tests {
     }
 
     #[test]
-    fn uncertain_faces_are_in_no_share() {
+    fn what_is_uncertain_is_in_no_share() {
         let counts = Counts { frames: 2, mask: 3, no_mask: 1, incorrect: 0, uncertain: 6 };
         let share = counts.share_without_mask().unwrap();
-        assert_eq!((share.share, share.n, counts.faces()), (0.25, 4, 10));
+        assert_eq!((share.share, share.n, counts.all()), (0.25, 4, 10));
     }
 }

@@ -26,6 +26,7 @@ const HASHES_MAX: usize = 2;
 const MIGRATIONS: &[(i64, &str, &str)] = &[
     (1, "first", include_str!("../migrations/0001_first.sql")),
     (2, "sums", include_str!("../migrations/0002_sums.sql")),
+    (3, "tracks", include_str!("../migrations/0003_tracks.sql")),
 ];
 
 /// A handle on the database. Clones share its connections.
@@ -270,7 +271,12 @@ mod tests {
     #[test]
     fn a_migration_that_has_landed_stays_as_it_is() {
         // BLAKE3 of the files as they landed; a new migration gets its line when it lands.
-        let landed = ["0db1a22508fb35bd259006c45bb28f1b3c8f4dbeef7334742a5183f43702d2bf"];
+        let landed = [
+            "0db1a22508fb35bd259006c45bb28f1b3c8f4dbeef7334742a5183f43702d2bf",
+            "f9346604e8b492b315afd36ca78f852d76901fc3682a4be634f27fd6417e928c",
+            "9183640764657998bdff200b34788357238d91273c91884370563c4307bdd401",
+        ];
+        assert_eq!(landed.len(), MIGRATIONS.len());
         for ((version, _, sql), digest) in MIGRATIONS.iter().zip(landed) {
             let is = proto::Digest::of(sql.as_bytes()).to_string();
             assert!(is.ends_with(digest), "migration {version} is {is}: add a new one instead");
@@ -299,6 +305,48 @@ mod tests {
         let counts = door.counts;
         assert_eq!((counts.frames, counts.mask, counts.no_mask), (6, 4, 2));
         assert_eq!((counts.incorrect, counts.uncertain), (1, 7));
+        results.close().await;
+    }
+
+    #[tokio::test]
+    async fn what_was_counted_face_by_face_stays_until_its_clip_has_another_result() {
+        sqlx::any::install_default_drivers();
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("results.db");
+        make(&file).unwrap();
+        let url = format!("sqlite:{}", file.display());
+        let mut second = AnyConnection::connect(&url).await.unwrap();
+        migrator(&MIGRATIONS[..2]).run_direct(None, &mut second, false).await.unwrap();
+        let result = |slot: u64| {
+            let mut result = crate::tracks::example(slot);
+            result.frame.clip.seq = 10;
+            result
+        };
+        let sums = "delivered, withheld, undecodable, frames, mask, no_mask, incorrect, uncertain";
+        for slot in [0, 1] {
+            let result = result(slot);
+            let (frame, json) = (result.frame.to_string(), to_json("", &result).unwrap());
+            let frames = "INSERT INTO frames (object_key, frame, camera, session, captured_us, state, \
+                awaited_us, tries, done_us, result, mask, no_mask, incorrect, uncertain) \
+                VALUES ($1, $2, 'cam-1', '', 0, 'done', 0, 0, 1, $3, 1, 0, 0, 0)";
+            let insert = sqlx::query(frames).bind(result.image).bind(frame).bind(json);
+            insert.execute(&mut second).await.unwrap();
+        }
+        for table in ["cameras (camera, ", "hours (hour_us, camera, "] {
+            let hour = if table.starts_with("hours") { "0, " } else { "" };
+            let insert = format!(
+                "INSERT INTO {table}{sums}) VALUES ({hour}'cam-1', 2, 0, 0, 2, 2, 0, 0, 0)"
+            );
+            second.execute(sqlx::AssertSqlSafe(insert)).await.unwrap();
+        }
+        second.close().await.unwrap();
+
+        let results = Results::open(&url).await.unwrap();
+        let counts = async || results.cameras().await.unwrap()[0].counts;
+        assert_eq!((counts().await.frames, counts().await.mask), (2, 2));
+        let third = result(2);
+        assert!(results.insert_result(&third.image, &third, UtcTime::EPOCH).await.unwrap());
+        assert_eq!((counts().await.frames, counts().await.mask), (3, 1), "one person in all three");
         results.close().await;
     }
 }

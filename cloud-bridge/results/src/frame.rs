@@ -8,6 +8,8 @@ use proto::{
 };
 use serde::{Deserialize, Serialize};
 
+use crate::Track;
+
 /// What is known of a frame from its manifest, without regions and cells: those stay in the object.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FrameAbout {
@@ -121,6 +123,8 @@ pub struct FrameRow {
     pub awaited_at: UtcTime,
     /// Where it is on its way.
     pub state: FrameState,
+    /// The track of each face of its result; none when it was stored before there were tracks.
+    pub tracks: Vec<Track>,
 }
 
 impl FrameRow {

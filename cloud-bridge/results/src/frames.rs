@@ -11,14 +11,13 @@ use crate::{
     database::{count, from_json, parsed, time, to_json},
     frame::{Awaiting, FrameAbout, FrameFilter, FrameRow, FrameState, Order, StateKind},
     select::Select,
-    sums::{self, Sums, hour_of},
 };
 
 const COLUMNS: &str = "SELECT object_key, frame, captured_us, about, state, awaited_us, tries, \
-    tried_us, reason, done_us, result FROM frames WHERE 1 = 1";
+    tried_us, reason, done_us, result, tracks FROM frames WHERE 1 = 1";
 const INSERT: &str = "INSERT INTO frames (object_key, frame, camera, session, captured_us, about, \
-    state, awaited_us, tries, mask, no_mask, incorrect, uncertain) \
-    VALUES ($1, $2, $3, $4, $5, $6, 'awaiting', $7, 0, 0, 0, 0, 0) ON CONFLICT DO NOTHING";
+    state, awaited_us, tries, mask, no_mask, incorrect, uncertain, clip) \
+    VALUES ($1, $2, $3, $4, $5, $6, 'awaiting', $7, 0, 0, 0, 0, 0, $8) ON CONFLICT DO NOTHING";
 
 /// Inserts an awaited frame unless it is known; false when it is.
 async fn insert(
@@ -35,6 +34,7 @@ async fn insert(
         .bind(captured_at.micros())
         .bind(about)
         .bind(now.micros())
+        .bind(frame.clip.to_string())
         .execute(connection)
         .await?;
     Ok(inserted.rows_affected() == 1)
@@ -179,8 +179,8 @@ impl Results {
         .map_err(self.told("give up on a frame"))
     }
 
-    /// Stores the result of the frame at `key` (the frame's key); false when it has one already, which stays. Also
-    /// takes results of frames that are not awaited yet, and of dead ones.
+    /// Stores the result of the frame at `key` (the frame's key) and links its clip anew; false when it has one already,
+    /// which stays. Also takes results of frames that are not awaited yet, and of dead ones.
     ///
     /// # Errors
     /// When the result is another frame's, or the database does not take it.
@@ -196,34 +196,29 @@ impl Results {
         }
         let told = self.told("store a result");
         let mut transaction = self.begin("store a result").await?;
+        let clip = &result.frame.clip;
+        self.queue_at(&mut transaction, clip).await?;
         let id = (key, &result.frame, result.captured_at);
         if !insert(&mut transaction, id, None, now).await.map_err(&told)? {
             check_known(&mut transaction, key, &result.frame, &told).await?;
         }
         let updated = sqlx::query(
-            "UPDATE frames SET state = 'done', reason = NULL, done_us = $2, result = $3, \
-             mask = $4, no_mask = $5, incorrect = $6, uncertain = $7 \
+            "UPDATE frames SET state = 'done', reason = NULL, done_us = $2, result = $3 \
              WHERE object_key = $1 AND state <> 'done'",
         )
         .bind(key)
         .bind(now.micros())
         .bind(to_json("result", result)?)
-        .bind(i64::from(result.mask))
-        .bind(i64::from(result.no_mask))
-        .bind(i64::from(result.incorrect))
-        .bind(i64::from(result.uncertain))
         .execute(&mut *transaction)
         .await
         .map_err(&told)?;
-        let new = updated.rows_affected() == 1;
-        if new {
-            let hour = hour_of(result.captured_at);
-            let camera = &result.frame.clip.camera;
-            let sums = Sums::of_result(result);
-            sums::add(&mut transaction, camera, hour, &sums).await.map_err(&told)?;
+        if updated.rows_affected() == 0 {
+            transaction.rollback().await.map_err(&told)?;
+            return Ok(false);
         }
+        self.link(&mut transaction, clip, key).await?;
         transaction.commit().await.map_err(&told)?;
-        Ok(new)
+        Ok(true)
     }
 
     /// Frames in the order that the filter says.
@@ -293,8 +288,10 @@ impl Results {
                 return Err(ResultsError::Row { what: "state", why: format!("{other:?}") });
             }
         };
-        let about = optional("about")?;
+        let (about, tracks) = (optional("about")?, optional("tracks")?);
+        let tracks = tracks.map(|json| from_json("tracks", &json)).transpose()?;
         Ok(FrameRow {
+            tracks: tracks.unwrap_or_default(),
             key: text("object_key")?,
             frame: parsed("frame", &text("frame")?)?,
             captured_at: at("captured_us")?.unwrap_or_default(),

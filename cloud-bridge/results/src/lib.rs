@@ -19,12 +19,14 @@ mod database;
 mod error;
 mod frame;
 mod frames;
+mod linked;
 mod place;
 mod select;
 mod sessions;
 mod sums;
 mod throttle;
 mod totals;
+mod tracks;
 mod users;
 
 pub use audit::{AuditRow, Event};
@@ -40,6 +42,7 @@ pub use place::resolve;
 pub use sessions::{SESSION_IDLE, SESSION_LIFE, Session, SessionToken};
 pub use throttle::{ADDRESS_FAILURES_MAX, ATTEMPT_WINDOW, PAIR_FAILURES_MAX, USER_FAILURES_MAX};
 pub use totals::{CameraTotals, Unseen};
+pub use tracks::Track;
 pub use users::{Login, PASSWORD_CHARS_MIN};
 
 /// Most rows of one answer.

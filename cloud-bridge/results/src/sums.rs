@@ -1,9 +1,9 @@
 //! Owns the sums by camera and by hour: what is shown at a glance, without counting millions of rows.
 
-use proto::{CameraId, UtcTime, record::Tally, result::FrameResult};
+use proto::{CameraId, UtcTime, record::Tally};
 use sqlx::AnyConnection;
 
-use crate::{Counts, counts::HOUR_US};
+use crate::counts::HOUR_US;
 
 /// The start of the hour, in microseconds.
 pub(crate) const fn hour_of(at: UtcTime) -> i64 {
@@ -14,7 +14,8 @@ pub(crate) const fn hour_of(at: UtcTime) -> i64 {
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Sums {
     tally: Tally,
-    counts: Counts,
+    /// Frames, mask, no mask, incorrect, uncertain: less where a late frame makes two tracks one.
+    counts: [i64; 5],
 }
 
 impl Sums {
@@ -22,8 +23,9 @@ impl Sums {
         Self { tally, ..Self::default() }
     }
 
-    pub(crate) fn of_result(result: &FrameResult) -> Self {
-        Self { counts: Counts::of(result), ..Self::default() }
+    /// What was counted, as it differs from before.
+    pub(crate) fn of_change(counts: [i64; 5]) -> Self {
+        Self { counts, ..Self::default() }
     }
 }
 
@@ -54,12 +56,10 @@ pub(crate) async fn add(
     sums: &Sums,
 ) -> Result<(), sqlx::Error> {
     let Tally { delivered, withheld, undecodable } = sums.tally;
-    let Counts { frames, mask, no_mask, incorrect, uncertain } = sums.counts;
     let tally = [delivered, withheld, undecodable].map(i64::from);
-    let counts = [frames, mask, no_mask, incorrect, uncertain].map(u64::cast_signed);
     for sql in [BY_CAMERA, BY_HOUR] {
         let mut query = sqlx::query(sql).bind(camera.to_string());
-        for n in tally.into_iter().chain(counts) {
+        for n in tally.into_iter().chain(sums.counts) {
             query = query.bind(n);
         }
         if sql == BY_HOUR {

@@ -122,10 +122,20 @@ impl Texts {
         format!("Too many attempts. Please wait {minutes} {unit}.")
     }
 
-    /// Of how many faces.
+    /// Of how many tracks.
     #[must_use]
-    pub fn of_faces(&self, n: &str) -> String {
-        format!("of {n} faces")
+    pub fn of_tracks(&self, n: &str) -> String {
+        let unit = if n == "1" { "track" } else { "tracks" };
+        format!("of {n} {unit}")
+    }
+
+    /// What the frames of a clip say together of one face; nothing of their own when there is one.
+    #[must_use]
+    pub fn of_track(&self, label: FaceLabel, votes: u32) -> String {
+        match votes {
+            0 | 1 => "–".to_owned(),
+            n => format!("{}, by {n} frames", self.of_label(label)),
+        }
     }
 
     /// How often the function was asked again.

@@ -32,7 +32,7 @@ pub(crate) fn parts(of: &[(&'static str, &'static str, u64)]) -> Vec<Part> {
     parts
 }
 
-/// The four classes of faces.
+/// The four classes of tracks.
 pub(crate) fn classes(t: &'static Texts, counts: &Counts) -> Vec<Part> {
     parts(&[
         ("mask", t.mask, counts.mask),
@@ -61,7 +61,7 @@ pub(crate) fn share(t: &'static Texts, counts: &Counts) -> Option<ShareView> {
     Some(ShareView {
         share: format::percent(share.share),
         interval: interval(&share),
-        of: t.of_faces(&format::number(share.n)),
+        of: t.of_tracks(&format::number(share.n)),
         corrected: corrected.map_or_else(String::new, |share| {
             format!("{} {}, {}", t.corrected, format::percent(share.share), interval(&share))
         }),

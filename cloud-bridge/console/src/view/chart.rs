@@ -70,7 +70,7 @@ pub(crate) struct Chart {
     pub(crate) rows: Vec<Row>,
 }
 
-/// Draws the buckets of one camera that begin in `[from, until)`; nothing when there is none with a face.
+/// Draws the buckets of one camera that begin in `[from, until)`; nothing when there is none with a track.
 pub(crate) fn chart(
     t: &'static Texts,
     buckets: &[Bucket],
@@ -78,7 +78,7 @@ pub(crate) fn chart(
     from: UtcTime,
     until: UtcTime,
 ) -> Option<Chart> {
-    let most = buckets.iter().map(|bucket| bucket.counts.faces()).max().filter(|most| *most > 0)?;
+    let most = buckets.iter().map(|bucket| bucket.counts.all()).max().filter(|most| *most > 0)?;
     let first = from.micros().div_euclid(width.micros());
     let last = until.micros().div_euclid(width.micros()).max(first);
     let slots = usize::try_from(last - first + 1).unwrap_or(1).clamp(1, COLUMNS_MAX);
@@ -136,7 +136,7 @@ fn title(t: &'static Texts, bucket: &Bucket) -> String {
     )
 }
 
-/// The even number of faces above `most` that reads well on an axis: 2, 4, 10, 20, 40, 100, ...
+/// The even number above `most` that reads well on an axis: 2, 4, 10, 20, 40, 100, ...
 fn nice(most: u64) -> u64 {
     let mut power = 1u64;
     loop {
@@ -150,9 +150,9 @@ fn nice(most: u64) -> u64 {
     }
 }
 
-fn height(faces: u64, scale: f64) -> Label {
-    let at = HEIGHT - BOTTOM - format::float(faces) * scale;
-    Label { at, text: format::number(faces) }
+fn height(tracks: u64, scale: f64) -> Label {
+    let at = HEIGHT - BOTTOM - format::float(tracks) * scale;
+    Label { at, text: format::number(tracks) }
 }
 
 /// Labels at round times, as many as fit.

@@ -1,6 +1,7 @@
 //! Owns how faces are shown: boxes over the picture, told apart by colour, line, and letter.
 
 use proto::result::{FaceLabel, FaceResult};
+use results::Track;
 
 use super::format;
 use crate::texts::Texts;
@@ -22,6 +23,8 @@ pub(crate) struct FaceView {
     pub(crate) probabilities: [Probability; 4],
     pub(crate) score: String,
     pub(crate) counted: bool,
+    /// What the frames of its clip say of it together.
+    pub(crate) track: String,
 }
 
 /// The little flag at a box.
@@ -93,7 +96,7 @@ pub(crate) enum Size {
 /// Faces as they are shown. Small pictures leave out what is in no count.
 pub(crate) fn views(
     t: &'static Texts,
-    faces: &[FaceResult],
+    (faces, tracks): (&[FaceResult], &[Track]),
     (width, height): (u32, u32),
     size: Size,
 ) -> Vec<FaceView> {
@@ -101,7 +104,15 @@ pub(crate) fn views(
         size == Size::Large || (face.counted && face.label != FaceLabel::NotAFace)
     };
     let numbered = (1..).zip(faces).filter(|(_, face)| shown(face));
-    numbered.map(|(number, face)| view(t, number, face, (width, height), size)).collect()
+    let of_track = |number: usize| {
+        let track = tracks.get(number - 1);
+        track.map_or_else(String::new, |track| t.of_track(track.label, track.votes))
+    };
+    let view = |(number, face)| FaceView {
+        track: of_track(number),
+        ..view(t, number, face, (width, height), size)
+    };
+    numbered.map(view).collect()
 }
 
 fn view(
@@ -153,5 +164,6 @@ fn view(
         ],
         score: format!("{:.2}", f64::from(face.score_milli) / 1000.0),
         counted: face.counted,
+        track: String::new(),
     }
 }

@@ -79,7 +79,7 @@ pub(crate) fn frame_page(
     let t = page.t;
     let (width, height) = dimensions(row);
     let result = row.result();
-    let faces = result.map(|r| views(t, &r.faces, (width, height), Size::Large));
+    let faces = result.map(|r| views(t, (&r.faces, &row.tracks), (width, height), Size::Large));
     let time = format::time(row.captured_at);
     let camera = row.frame.clip.camera.to_string();
     let counts = result.map(|r| [r.mask, r.no_mask, r.incorrect, r.uncertain].map(u64::from));

@@ -59,7 +59,8 @@ pub(crate) fn tile(t: &'static Texts, row: &FrameRow, now: UtcTime) -> Tile {
     let time = format::time(row.captured_at);
     let camera = row.frame.clip.camera.to_string();
     let numbers = counts.map(|c| [c.mask, c.no_mask, c.incorrect, c.uncertain]);
-    let faces = row.result().map(|r| views(t, &r.faces, (width, height), Size::Small));
+    let faces =
+        row.result().map(|r| views(t, (&r.faces, &row.tracks), (width, height), Size::Small));
     let with_letters = |[mask, no_mask, incorrect, uncertain]: [u64; 4]| {
         vec![
             ("mask", "M", mask),

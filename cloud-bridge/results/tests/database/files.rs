@@ -87,6 +87,7 @@ async fn two_handles_on_one_file_write_at_once() {
     let one = Results::open(&url(folder.path())).await.unwrap();
     let two = Results::open(&url(folder.path())).await.unwrap();
     two_handles_write_at_once(&one, &two).await;
+    crate::tracks::two_handles_link_one_clip(&one, &two).await;
 }
 
 /// Set in the process that the next test starts of itself.

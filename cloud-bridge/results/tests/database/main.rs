@@ -14,6 +14,7 @@ mod frames;
 mod logins;
 mod postgres;
 mod sums;
+mod tracks;
 
 use std::{future::Future, pin::Pin};
 
@@ -36,6 +37,8 @@ const STORIES: &[(&str, Story)] = &[
     ("frames come in pages of both orders", |r| Box::pin(frames::frames_in_pages(r))),
     ("sums follow from what was written once", |r| Box::pin(sums::written_once(r))),
     ("minutes and hours say the same", |r| Box::pin(sums::minutes_and_hours(r))),
+    ("a late frame links what it lies between", |r| Box::pin(tracks::late_frame(r))),
+    ("tracks do not depend on the order of arrival", |r| Box::pin(tracks::any_order(r))),
     ("slots without a frame are shown with reasons", |r| Box::pin(sums::unseen(r))),
     ("a user is let in with the password alone", |r| Box::pin(logins::password_alone(r))),
     ("names and passwords of no use are refused", |r| Box::pin(logins::of_no_use(r))),

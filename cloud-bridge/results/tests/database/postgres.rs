@@ -73,6 +73,7 @@ impl Server {
         let (one, two) = tokio::join!(Results::open(&url), Results::open(&url));
         let (one, two) = (one.unwrap(), two.unwrap());
         crate::files::two_handles_write_at_once(&one, &two).await;
+        crate::tracks::two_handles_link_one_clip(&one, &two).await;
         let url = self.database("foreign");
         let sql = ["-c", "CREATE TABLE theirs (a INT)", "foreign"];
         assert!(self.client("psql").args(sql).output().unwrap().status.success());

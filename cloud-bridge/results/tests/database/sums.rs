@@ -58,7 +58,7 @@ pub(crate) async fn minutes_and_hours(results: Results) {
         let (from, until) = (at(-1), at(3 * 3600 + 60));
         let from = from.plus_ns(-3_600_000_000_000);
         let buckets = results.counts_over_time(Some(&door), width, from, until).await.unwrap();
-        let seen: Vec<_> = buckets.iter().map(|b| (b.at, b.counts.faces())).collect();
+        let seen: Vec<_> = buckets.iter().map(|b| (b.at, b.counts.all())).collect();
         assert_eq!(seen, [(at(0), 6), (at(3 * 3600), 2)], "{width:?}");
         let all = results.counts_over_time(None, width, from, until).await.unwrap();
         assert_eq!(all.len(), 3, "{width:?}");
