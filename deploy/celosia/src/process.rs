@@ -4,6 +4,7 @@
 //! holds is waited for, and the results are written. Nothing is missing silently: the end says what is.
 
 mod annotate;
+mod files;
 mod gather;
 mod report;
 mod videos;

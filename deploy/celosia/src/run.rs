@@ -16,7 +16,7 @@ use store::{FrameReader, ResultReader, Settings, s3::S3};
 use crate::{
     programs::{ProgramError, Programs},
     services,
-    site::{Camera, ConsoleAddress, Layout, Plan, Site, SiteError, loopback},
+    site::{Camera, ConsoleAddress, Inference, Layout, Packing, Plan, Site, SiteError, loopback},
     statics::{self, Stranger},
     supervisor::{Failure, LockError, Locked, Supervisor},
 };
@@ -94,13 +94,12 @@ pub struct Common {
     /// camera when its name and a colon stand before. May be given several times.
     #[arg(long, value_name = "[CAMERA:]CORNERS")]
     pub static_region: Vec<String>,
-    /// How frames lie in the object store: frame (each by itself, seen sooner) or clip (packed, cheaper on S3).
-    #[arg(long, default_value = "frame", value_name = "HOW", value_parser = ["frame", "clip"])]
-    pub pack: String,
-    /// Where inference runs: lambda (the object store tells the function) or fog (the bridge asks the same function in a
-    /// host beside it, and results say so).
-    #[arg(long, default_value = "lambda", value_name = "WHERE", value_parser = ["lambda", "fog"])]
-    pub inference: String,
+    /// How frames lie in the object store.
+    #[arg(long, default_value = "frame", value_name = "HOW")]
+    pub pack: Packing,
+    /// Where inference runs, which results say.
+    #[arg(long, default_value = "lambda", value_name = "WHERE")]
+    pub inference: Inference,
     /// Folder of the assets that `celosia fetch` brought.
     #[arg(long, default_value = ".celosia/assets", env = "CELOSIA_ASSETS", value_name = "DIR")]
     pub assets: PathBuf,
@@ -153,8 +152,8 @@ impl Running {
             policy: chosen(&common.policy, &policies),
             policies,
             static_regions,
-            pack: common.pack.clone(),
-            inference: common.inference.clone(),
+            pack: common.pack,
+            inference: common.inference,
             assets,
             function_program: programs.function.clone(),
             console,

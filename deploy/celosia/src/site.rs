@@ -28,6 +28,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use clap::ValueEnum;
 use models::weights;
 use proto::{
     DeviceName, Identity, Role, SiteId, UtcTime,
@@ -35,6 +36,7 @@ use proto::{
     manifest::PolicyRef,
     signing::{PublicKey, SigningError},
 };
+use serde::Serialize;
 
 pub use self::{
     configs::Camera,
@@ -105,10 +107,10 @@ pub struct Plan {
     pub static_regions: Option<PathBuf>,
     /// Every policy that its fog node may seal under.
     pub policies: Vec<PolicyRef>,
-    /// How frames lie in the object store: `frame` or `clip`.
-    pub pack: String,
-    /// Where inference runs: `lambda` or `fog`.
-    pub inference: String,
+    /// How frames lie in the object store.
+    pub pack: Packing,
+    /// Where inference runs.
+    pub inference: Inference,
     /// Folder of the assets, absolute.
     pub assets: PathBuf,
     /// `mask-lambda`, absolute.
@@ -117,6 +119,37 @@ pub struct Plan {
     pub console: ConsoleAddress,
     /// Whether the gateway ends when everything is done.
     pub exit_when_done: bool,
+}
+
+/// How frames lie in the object store.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub enum Packing {
+    /// Each by itself: its result is seen sooner.
+    Frame,
+    /// Those of a clip in one object: cheaper on S3.
+    Clip,
+}
+
+/// Where inference runs, which results say.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub enum Inference {
+    /// The object store tells the function.
+    Lambda,
+    /// The bridge asks the same function in a host beside it.
+    Fog,
+}
+
+impl Inference {
+    /// As configurations have it.
+    #[must_use]
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Lambda => "lambda",
+            Self::Fog => "fog",
+        }
+    }
 }
 
 /// Where the console of a site is.

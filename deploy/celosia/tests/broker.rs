@@ -11,7 +11,7 @@ use std::{
 };
 
 use base::Shutdown;
-use celosia::site::{Camera, ConsoleAddress, Layout, Plan, Site, loopback};
+use celosia::site::{Camera, ConsoleAddress, Inference, Layout, Packing, Plan, Site, loopback};
 use link::mqtt::{Bus, Message, MqttConfig};
 use proto::{Digest, Identity, Role, manifest::PolicyRef, topic};
 use tokio::sync::mpsc::Receiver;
@@ -46,8 +46,8 @@ fn site(folder: &Path) -> Site {
         policy: "default".to_owned(),
         static_regions: None,
         policies: vec![PolicyRef { name: "default".to_owned(), digest: Digest::of(b"policy") }],
-        pack: "frame".to_owned(),
-        inference: "lambda".to_owned(),
+        pack: Packing::Frame,
+        inference: Inference::Lambda,
         assets: "/assets".into(),
         function_program: "/mask-lambda".into(),
         console: ConsoleAddress::loopback(),

@@ -18,7 +18,7 @@ use results::FrameRow;
 use serde_json::{Value, json};
 use store::ResultReader;
 
-use super::ProcessError;
+use super::{ProcessError, files};
 use crate::run::Running;
 
 /// Frames of one request: some seconds of work for pictures of the largest size, within the function's time.
@@ -72,11 +72,7 @@ pub(super) async fn pictures(
         for Wanted { result, file, .. } in some {
             let read = async || reader.annotated(result).await;
             let picture = base::retry(shutdown, "read an annotated picture", read).await?;
-            let path = out.join(file);
-            let failed = |source| ProcessError::File { path: path.clone(), source };
-            let folder = path.parent().unwrap_or(Path::new("."));
-            std::fs::create_dir_all(folder).map_err(failed)?;
-            std::fs::write(&path, picture).map_err(failed)?;
+            files::write(out.join(file), picture).await?;
         }
     }
     Ok(())

@@ -1,6 +1,6 @@
 //! Owns what a run leaves in its folder: every redacted frame as a JPEG, verified, and `results.json`.
 
-use std::path::Path;
+use std::path::PathBuf;
 
 use base::Shutdown;
 use proto::{
@@ -14,7 +14,7 @@ use serde::Serialize;
 use store::FrameReader;
 
 use super::{
-    Options, ProcessError, annotate,
+    Options, ProcessError, annotate, files,
     report::{Report, VideoReport},
     videos::Video,
     wait::Statuses,
@@ -93,7 +93,7 @@ pub(super) async fn gather(
                 match &row.state {
                     FrameState::Done { result, .. } => {
                         let image = file(&row, "frames");
-                        save(&reader, &row, &options.out.join(&image), shutdown).await?;
+                        save(&reader, &row, options.out.join(&image), shutdown).await?;
                         about.add_result(result);
                         let annotated = options.annotated.then(|| file(&row, "annotated"));
                         frames.push(Frame::of(result, image, annotated.clone()));
@@ -117,8 +117,8 @@ pub(super) async fn gather(
     }
     let path = options.out.join(RESULTS);
     let json = serde_json::to_vec_pretty(&frames).map_err(std::io::Error::from);
-    let written = json.and_then(|json| base::files::write_durable(&path, &json));
-    written.map_err(|source| ProcessError::File { path: path.clone(), source })?;
+    let json = json.map_err(|source| ProcessError::File { path: path.clone(), source })?;
+    files::write_durable(path.clone(), json).await?;
     report.results = path;
     Ok(report)
 }
@@ -168,7 +168,7 @@ fn file(row: &FrameRow, folder: &str) -> String {
 async fn save(
     reader: &impl FrameReader,
     row: &FrameRow,
-    path: &Path,
+    path: PathBuf,
     shutdown: &Shutdown,
 ) -> Result<(), ProcessError> {
     let read = async || match row.within() {
@@ -176,10 +176,7 @@ async fn save(
         Some(within) => reader.frame_within(&row.key, within).await,
     };
     let frame = base::retry(shutdown, "read a frame", read).await?;
-    let folder = path.parent().unwrap_or(Path::new("."));
-    let failed = |source| ProcessError::File { path: path.to_owned(), source };
-    std::fs::create_dir_all(folder).map_err(failed)?;
-    std::fs::write(path, frame.bytes()).map_err(failed)
+    files::write(path, frame.bytes().to_vec()).await
 }
 
 /// Holds what came out against what the gateway says went in.

@@ -13,7 +13,7 @@ use std::{
 use proto::{CameraId, UtcTime, key::FRAMES};
 use serde::Serialize;
 
-use super::{Layout, Plan, Ports, ports::loopback};
+use super::{Inference, Layout, Packing, Plan, Ports, ports::loopback};
 
 /// Buckets.
 pub(super) const FRAMES_BUCKET: &str = "frames";
@@ -32,8 +32,6 @@ const TRIES_MAX: u64 = 24;
 const POLL: &str = "100ms";
 const POLL_MAX: &str = "1s";
 const LIST_EACH: &str = "2s";
-/// Where inference runs when the bridge asks for it itself.
-pub(super) const FOG: &str = "fog";
 /// Waits of the function's host before the retries of an event: a crash is over within a second here, while AWS waits
 /// a minute.
 const FUNCTION_RETRY_MS: u64 = 1_000;
@@ -145,8 +143,8 @@ struct Bridge<'a> {
     seal_root: &'static str,
     receipt_key: &'static str,
     receipt_after: &'static str,
-    pack: &'a str,
-    inference: &'a str,
+    pack: Packing,
+    inference: Inference,
     poll: &'static str,
     poll_max: &'static str,
     list_each: &'static str,
@@ -290,8 +288,8 @@ fn bridge<'a>(
         seal_root: "../pki/seal-root.pub",
         receipt_key: "../pki/bridge/receipt.key",
         receipt_after: "outbox",
-        pack: &plan.pack,
-        inference: &plan.inference,
+        pack: plan.pack,
+        inference: plan.inference,
         poll: POLL,
         poll_max: POLL_MAX,
         list_each: LIST_EACH,
@@ -319,7 +317,10 @@ fn object_store(plan: &Plan, ports: Ports) -> ObjectStore {
         buckets: [FRAMES_BUCKET, RESULTS_BUCKET],
         key: STORE_KEYS.iter().map(key).collect(),
         // Beside the bridge nobody but the bridge asks.
-        notify: (plan.inference != FOG).then_some(notify),
+        notify: match plan.inference {
+            Inference::Lambda => Some(notify),
+            Inference::Fog => None,
+        },
     }
 }
 
@@ -334,7 +335,7 @@ fn function_host<'a>(
         ("CELOSIA_RESULTS_BUCKET", RESULTS_BUCKET.to_owned()),
         ("CELOSIA_FRAMES_BUCKET", FRAMES_BUCKET.to_owned()),
         ("CELOSIA_SEAL_ROOT", seal_root.to_owned()),
-        ("CELOSIA_PLACEMENT", plan.inference.clone()),
+        ("CELOSIA_PLACEMENT", plan.inference.word().to_owned()),
         ("CELOSIA_S3_ENDPOINT", format!("http://{}", loopback(ports.store))),
         ("CELOSIA_ASSETS", text(plan.assets.clone())),
         ("CELOSIA_MODEL", text(layout.model())),

@@ -24,8 +24,8 @@ fn plan() -> Plan {
         policy: "default".to_owned(),
         static_regions: None,
         policies: vec![policy],
-        pack: "frame".to_owned(),
-        inference: "lambda".to_owned(),
+        pack: Packing::Frame,
+        inference: Inference::Lambda,
         assets: "/assets".into(),
         function_program: std::env::current_exe().unwrap(),
         console: ConsoleAddress::loopback(),
@@ -113,8 +113,10 @@ fn configurations_are_what_the_services_of_this_crate_read() {
 fn beside_the_bridge_the_store_tells_nobody_and_the_bridge_asks() {
     let folder = tempfile::tempdir().unwrap();
     let mut plan = plan();
-    for (place, told) in [("lambda", true), ("fog", false)] {
-        plan.inference = place.to_owned();
+    for (inference, place, told) in
+        [(Inference::Lambda, "lambda", true), (Inference::Fog, "fog", false)]
+    {
+        plan.inference = inference;
         let site = make(folder.path(), &plan, "2026-11-24T12:00:00Z");
         let table = |name: &str| -> toml::Table {
             fs::read_to_string(site.layout.config(name)).unwrap().parse().unwrap()
