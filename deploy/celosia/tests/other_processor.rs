@@ -1,5 +1,6 @@
 //! The function as built for another processor, in that processor's emulator, beside the native one: of the same frames
-//! both say the same, byte for byte. `deploy/lambda-zip ARCHITECTURE --run` starts this with what it has built.
+//! both say the same, byte for byte, but for the last digit of a probability where the two round to different sides.
+//! `deploy/lambda-zip ARCHITECTURE --run` starts this with what it has built.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on says where")]
 
 mod support;
@@ -8,7 +9,7 @@ use std::{path::PathBuf, process::Stdio};
 
 use models::ClassifierInfo;
 use proto::{
-    manifest::Rect,
+    manifest::{Rect, Said},
     result::{FaceLabel, FrameResult},
 };
 use support::{
@@ -23,7 +24,7 @@ const FRAMES: u64 = 40;
 const FACES: u32 = 5;
 
 #[tokio::test]
-async fn the_function_of_another_processor_says_the_same_byte_for_byte() {
+async fn the_function_of_another_processor_says_the_same() {
     let Some(program) = std::env::var_os(PROGRAM).map(PathBuf::from) else {
         support::say(&format!(
             "SKIPPED: {PROGRAM} is not set, so the function of no other processor is run; \
@@ -37,20 +38,40 @@ async fn the_function_of_another_processor_says_the_same_byte_for_byte() {
     let native = results(&site, support::mask_lambda(), &[]).await;
     let beside_it = ["CELOSIA_ASSETS", "CELOSIA_MODEL"];
     let emulated = results(&Site::new().unwrap(), program, &beside_it).await;
+    assert_eq!(native.len(), emulated.len());
+    for (a, b) in native.iter().zip(&emulated) {
+        assert_eq!(without_decimals(a), without_decimals(b));
+    }
     let faces: Vec<_> = native.iter().flat_map(|result| &result.faces).collect();
     let answered = faces.iter().filter(|face| face.label != FaceLabel::Uncertain).count();
-    let differ = native.iter().zip(&emulated).filter(|(a, b)| compared(a) != compared(b)).count();
+    let (a, b) = (parts(&native), parts(&emulated));
+    let apart: Vec<u16> = a.iter().zip(&b).map(|(a, b)| a.abs_diff(*b)).collect();
+    let differ = apart.iter().filter(|apart| **apart > 0).count();
     support::say(&format!(
-        "MEASURED: {FRAMES} frames with {} faces, {answered} of them answered: {differ} frames differ",
-        faces.len()
+        "MEASURED: {FRAMES} frames, {} faces, {answered} answered: {differ} of {} probabilities differ",
+        faces.len(),
+        apart.len()
     ));
-    assert_eq!((differ, emulated.len()), (0, native.len()));
     // Faces of which both say nothing would be alike too.
     assert!(answered > faces.len() / 2, "{answered} of {}", faces.len());
+    assert!(apart.iter().all(|apart| *apart <= 1), "by more than the last digit: {apart:?}");
+    assert!(differ * 100 <= apart.len(), "{differ} of {}", apart.len());
 }
 
-fn compared(result: &FrameResult) -> Vec<u8> {
-    serde_json::to_vec(&result.compared()).unwrap()
+/// All that is compared but the probabilities, as bytes.
+fn without_decimals(result: &FrameResult) -> String {
+    let mut result = result.compared();
+    for face in &mut result.faces {
+        (face.mask, face.no_mask, face.incorrect, face.not_a_face) = (0.0, 0.0, 0.0, 0.0);
+    }
+    serde_json::to_string(&result).unwrap()
+}
+
+/// The probabilities of all faces, in parts of ten thousand.
+fn parts(results: &[FrameResult]) -> Vec<u16> {
+    let faces = results.iter().flat_map(|result| &result.faces);
+    let said = faces.flat_map(|face| [face.mask, face.no_mask, face.incorrect, face.not_a_face]);
+    said.map(Said::part).collect()
 }
 
 /// What a program of the function says of the frames, in a site of its own; it is not told of `left_out`.
