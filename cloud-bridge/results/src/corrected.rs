@@ -1,8 +1,9 @@
-//! Owns the correction of a share by what the classifier gets wrong. Its confusion matrix, from held-out pictures, stands
-//! beside the weights. It knows one model on one source: another camera's errors may differ, and clips of one person are
+//! Owns the correction of a share by what its classifier gets wrong. The confusion matrix of each classifier that is
+//! shipped, from held-out pictures, stands beside its weights. It knows one model on one source: another camera's errors may differ, and clips of one person are
 //! not independent, so the interval is the least uncertainty, not all of it. The matrix holds errors of single faces; the mean of
 //! a track's frames errs at most as often, so that what is corrected is, if anything, corrected a little too far.
 
+use proto::Digest;
 use serde::Deserialize;
 
 use crate::{
@@ -10,7 +11,10 @@ use crate::{
     counts::{Z95, float},
 };
 
-const SHIPPED: &str = include_str!("../../../models/weights/mask-8x1.confusion.json");
+const SHIPPED: [&str; 2] = [
+    include_str!("../../../models/weights/mask-solid.confusion.json"),
+    include_str!("../../../models/weights/mask-8x1.confusion.json"),
+];
 /// Sensitivity and specificity that add up to less than one and this much say too little to correct anything.
 const SKILL_MIN: f64 = 0.2;
 
@@ -19,7 +23,7 @@ const SKILL_MIN: f64 = 0.2;
 #[serde(deny_unknown_fields)]
 pub struct Confusion {
     /// Digest of the model.
-    pub digest: String,
+    pub digest: Digest,
     /// Names of the columns: mask, no mask, incorrect, not a face.
     pub answers: [String; 4],
     /// Names of the rows: mask, no mask, incorrect.
@@ -28,12 +32,16 @@ pub struct Confusion {
 }
 
 impl Confusion {
-    /// Of the model that is shipped.
-    ///
-    /// # Errors
-    /// When the file that is compiled in is of another form: a test reads it.
-    pub fn shipped() -> Result<Self, serde_json::Error> {
-        serde_json::from_str(SHIPPED)
+    /// Of every model that is shipped.
+    pub fn shipped() -> impl Iterator<Item = Self> {
+        // A test reads both.
+        SHIPPED.iter().filter_map(|json| serde_json::from_str(json).ok())
+    }
+
+    /// Of this model, if it is shipped.
+    #[must_use]
+    pub fn of(model: &Digest) -> Option<Self> {
+        Self::shipped().find(|known| known.digest == *model)
     }
 
     /// Of the faces of one truth that were answered: how many were said to be without a mask, and how many there are.
@@ -85,22 +93,29 @@ mod tests {
     use super::*;
 
     fn matrix(faces: [[u64; 4]; 3]) -> Confusion {
-        Confusion { faces, ..Confusion::shipped().unwrap() }
+        Confusion { faces, ..Confusion::shipped().next().unwrap() }
     }
 
     fn counts(mask: u64, no_mask: u64) -> Counts {
         Counts { frames: 1, mask, no_mask, incorrect: 0, uncertain: 0 }
     }
 
-    /// The matrix that is compiled in belongs to the weights beside it, and the classifier knows more than nothing.
+    /// Each matrix that is compiled in belongs to the weights beside it, and its classifier knows more than nothing.
     #[test]
-    fn the_shipped_matrix_belongs_to_the_shipped_model() {
-        let shipped = Confusion::shipped().unwrap();
-        let sidecar: serde_json::Value =
-            serde_json::from_str(include_str!("../../../models/weights/mask-8x1.json")).unwrap();
-        assert_eq!(sidecar["digest"], shipped.digest);
-        assert_eq!(shipped.answers, ["mask", "no_mask", "incorrect", "not_a_face"]);
-        assert!(shipped.share_without_mask(&counts(50, 50)).is_some());
+    fn the_shipped_matrices_belong_to_the_shipped_models() {
+        let sidecars = [
+            include_str!("../../../models/weights/mask-solid.json"),
+            include_str!("../../../models/weights/mask-8x1.json"),
+        ];
+        for sidecar in sidecars {
+            let sidecar: serde_json::Value = serde_json::from_str(sidecar).unwrap();
+            let digest = serde_json::from_value(sidecar["digest"].clone()).unwrap();
+            let shipped = Confusion::of(&digest).unwrap_or_else(|| panic!("none of {sidecar}"));
+            assert_eq!(shipped.answers, ["mask", "no_mask", "incorrect", "not_a_face"]);
+            assert!(shipped.share_without_mask(&counts(50, 50)).is_some());
+        }
+        assert_eq!(Confusion::shipped().count(), SHIPPED.len());
+        assert!(Confusion::of(&Digest::of(b"another")).is_none());
     }
 
     #[test]

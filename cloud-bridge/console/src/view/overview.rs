@@ -4,10 +4,10 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use askama::Template;
 use proto::{CameraId, UtcTime};
-use results::{Awaiting, CameraTotals, Counts, FrameRow, FrameState};
+use results::{Awaiting, CameraTotals, Confusion, Counts, FrameRow, FrameState};
 
 use super::{
-    bars::{Part, ShareView, classes, share},
+    bars::{Part, ShareView, classes, errors, share},
     faces::{LegendEntry, legend},
     format,
     ledger::{self, LedgerView},
@@ -163,7 +163,7 @@ pub(crate) fn overview(page: Page, known: &Known) -> Overview {
         t,
         notices: known.notices.clone(),
         windows: choices(t, "/", known.window),
-        share: share(t, &all),
+        share: share(t, &all, errors(&known.newest).as_ref()),
         tracks: format::number(all.all()),
         frames_analysed: format::number(all.frames),
         counts: classes(t, &all),
@@ -185,9 +185,10 @@ fn cards(t: &'static Texts, known: &Known) -> Vec<CameraCard> {
     let totals: BTreeMap<&CameraId, &CameraTotals> =
         known.totals.iter().map(|totals| (&totals.camera, totals)).collect();
     let names: BTreeSet<&CameraId> = totals.keys().copied().chain(known.live.keys()).collect();
+    let errors = errors(&known.newest);
     let card = |name: &CameraId| {
         let (totals, live) = (totals.get(name).copied(), known.live.get(name));
-        card(t, name, totals, live, known.counts.get(name))
+        card(t, name, totals, live, (known.counts.get(name), errors.as_ref()))
     };
     names.into_iter().map(card).collect()
 }
@@ -198,7 +199,7 @@ pub(crate) fn card(
     name: &CameraId,
     totals: Option<&CameraTotals>,
     live: Option<&LiveCamera>,
-    counts: Option<&Counts>,
+    (counts, errors): (Option<&Counts>, Option<&Confusion>),
 ) -> CameraCard {
     let counts = counts.copied().unwrap_or_default();
     CameraCard {
@@ -209,7 +210,7 @@ pub(crate) fn card(
         counts: classes(t, &counts),
         tracks: format::number(counts.all()),
         frames: format::number(counts.frames),
-        share: share(t, &counts),
+        share: share(t, &counts, errors),
         ledger: ledger::view(t, live.map(|live| &live.status.ledger), totals),
         awaiting: totals.map_or(0, |totals| totals.awaiting),
         dead: totals.map_or(0, |totals| totals.dead),

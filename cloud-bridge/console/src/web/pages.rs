@@ -18,6 +18,7 @@ use crate::{
     app::App,
     live::{Broker, LiveCamera},
     view::{
+        bars::errors,
         camera::{CameraPage, unseen_rows, watch_view},
         chart::chart,
         faces::legend,
@@ -208,7 +209,13 @@ async fn camera_page(
         },
         t,
         notices: notices_of(app, broker, frames.first()).await,
-        camera: card(t, camera, totals.as_ref(), live, sums.get(camera)),
+        camera: card(
+            t,
+            camera,
+            totals.as_ref(),
+            live,
+            (sums.get(camera), errors(&frames).as_ref()),
+        ),
         windows: choices(t, &path, window),
         chart: chart(t, &buckets, width, from, until),
         legend: legend(t),

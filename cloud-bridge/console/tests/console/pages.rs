@@ -113,6 +113,27 @@ async fn counts_of_the_period_have_their_share_and_interval() {
 }
 
 #[tokio::test]
+async fn a_share_is_corrected_for_the_classifier_that_said_it_and_for_no_other() {
+    let console = start().await;
+    let all = faces(&[FaceLabel::NoMask, FaceLabel::Mask]);
+    let jpeg = b"\xFF\xD8\xFF\xD9".as_slice();
+    console.site.done("door", 0, at(-600), (jpeg, &all)).await;
+    let browser = console.signed_in().await;
+    for path in ["/", "/cameras/door"] {
+        assert!(browser.get(path).await.text().contains("known errors:"), "{path}");
+    }
+    // Then one of a classifier that nobody knows here: whose errors are in the share is not known.
+    let manifest = console.site.frame("door", 2, at(-60), (jpeg, &all)).await;
+    let mut result = crate::example::result(&manifest, &[FaceLabel::NoMask, FaceLabel::Mask]);
+    result.model.digest = proto::Digest::of(b"another");
+    console.site.results.insert_result(&result.image, &result, at(-50)).await.unwrap();
+    for path in ["/", "/cameras/door"] {
+        let page = browser.get(path).await.text();
+        assert!(page.contains("of 4 tracks") && !page.contains("known errors:"), "{path}: {page}");
+    }
+}
+
+#[tokio::test]
 async fn people_in_several_frames_of_a_clip_are_counted_once() {
     let console = start().await;
     let (first, second) = ([FaceLabel::Mask, FaceLabel::NoMask], [FaceLabel::Mask; 2]);
@@ -290,7 +311,7 @@ async fn a_frame_explains_how_its_result_came_about() {
         shown.policy.digest.to_string(),
         shown.detector.digest.to_string(),
         shown.auditor.digest.to_string(),
-        proto::Digest::of(b"model").to_string(),
+        crate::example::model().digest.to_string(),
         "mask-8x1".into(),
         "± 0.1 s (gateway&#39;s clock)".into(),
         "2026-11-24 11:59:00.000 UTC".into(),
