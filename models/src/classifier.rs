@@ -68,7 +68,7 @@ pub struct ClassifierInfo {
     pub policy: String,
     /// Boxes whose shorter side is below this many pixels are `uncertain`.
     pub min_face_px: u32,
-    /// Of a classifier that reads faces before they are covered: the mean probability of the likeliest answer where that is
+    /// Of a classifier that reads faces before they are covered: how often the likeliest answer was right where it is
     /// unsure, likely and sure, on held-out faces. Its answers leave as these and no finer.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub levels: Option<[f32; 3]>,

@@ -17,10 +17,10 @@ import subprocess
 import numpy as np
 
 import measure
-from network import read
+from network import CLEAR, read
 
 # Under solid fill the face is classified before it is filled: nothing but the answer leaves.
-SOLID, BEFORE_FILLING = "--policy solid", "--grid 8x2 --noise 0 --quantum 1"
+SOLID, BEFORE_FILLING = "--policy solid", " ".join(CLEAR)
 SEED, STEPS, FOLDS, DRAWS = 7, 1000, 3, 3
 # Pixels that one person may change, and widths of faces, for epsilon as Fan 2018 defines it.
 CHANGED, WIDTHS = 16, (32, 64, 128)
@@ -98,7 +98,8 @@ def utility(options, point):
         data = read(cells, tuple(int(side) for side in chosen(arguments).grid.split("x")))
         cells.unlink()
         with measure.processes(1) as pool:
-            score = measure.cross_validation(pool, data, SEED, FOLDS, steps=STEPS)()
+            vary = arguments == BEFORE_FILLING
+            score = measure.CrossValidation(pool, data, SEED, FOLDS, steps=STEPS, vary=vary).scores(data)
         p = measure.softmax(score, measure.temperature_of(data, score, SEED))
         at = np.flatnonzero((data["view"] == "detected") & (data["kind"] < 3) & (data["side"] >= measure.REPORTED_PX))
         np.savez(answers, p=p[at], kind=data["kind"][at], stem=data["stem"][at])

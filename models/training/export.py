@@ -1,15 +1,14 @@
 """Owns how a network is written as ONNX: the same answers as `network.probabilities`, node by node, and nothing twice.
 
-A face and its mirror image go through the network as two faces of one batch. Large weights are stored in half precision
-and widened when the file is loaded; a seed and one thread give the same bytes each time.
+A face and its mirror image go through the network as two faces of one batch. Weights are stored in 8 bits, with a scale for
+each output, and computed with in single precision, so that no processor rounds sums of its own; a seed and one thread give
+the same bytes each time.
 """
 
 import numpy as np
 from onnx import TensorProto, checker, helper, numpy_helper
 
 OPSET, IR = 17, 9
-# Arrays of this many numbers and more are stored in half precision.
-HALF_FROM = 64
 
 
 class Graph:
@@ -27,18 +26,26 @@ class Graph:
 
     def constant(self, array):
         name = f"c{len(self.constants)}"
-        if array.dtype != np.float32 or array.size < HALF_FROM:
-            self.constants.append(numpy_helper.from_array(array, name))
-            return name
-        self.constants.append(numpy_helper.from_array(array.astype(np.float16), name))
-        self.nodes.append(helper.make_node("Cast", [name], [f"{name}w"], to=TensorProto.FLOAT))
-        return f"{name}w"
+        self.constants.append(numpy_helper.from_array(array, name))
+        return name
+
+    def weights(self, matrix, arranged=lambda integers: integers, sides=(-1,)):
+        """Weights of 8 bits in the order that their node takes them, and the sides of what scales them there. Not
+        DequantizeLinear: runtimes take that for leave to compute in 8 bits too."""
+        integers, scale = eight_bits(matrix)
+        return self.add("Mul", self.add("Cast", arranged(integers), to=TensorProto.FLOAT), scale.reshape(sides))
 
 
-def halved(parameters):
-    """A network as it is after storage in half precision."""
-    stored = lambda array: array.astype(np.float16).astype(np.float32) if array.size >= HALF_FROM else array
-    return {name: tuple(stored(np.asarray(array)) for array in arrays) for name, arrays in parameters.items()}
+def eight_bits(matrix):
+    """Weights as whole numbers to 127 either way, and the scale of each column."""
+    scale = np.maximum(abs(matrix).max(0), 1e-8).astype(np.float32) / np.float32(127)
+    return np.round(matrix / scale).astype(np.int8), scale
+
+
+def stored(parameters):
+    """A network as it is after it was stored."""
+    back = lambda integers, scale: integers.astype(np.float32) * scale
+    return {name: (back(*eight_bits(np.asarray(weights))), np.asarray(bias)) for name, (weights, bias) in parameters.items()}
 
 
 def whole(*numbers):
@@ -67,8 +74,8 @@ def features(graph, cells, log_box, rows):
 
 
 def convolution(graph, x, weights, bias, side):
-    kernel = weights.reshape(side, side, -1, weights.shape[-1]).transpose(3, 2, 0, 1)
-    edge = side // 2
+    arranged = lambda integers: integers.reshape(side, side, -1, weights.shape[-1]).transpose(3, 2, 0, 1)
+    kernel, edge = graph.weights(weights, arranged, (-1, 1, 1, 1)), side // 2
     return graph.add("Conv", x, kernel, bias, pads=[edge] * 4)
 
 
@@ -89,8 +96,8 @@ def scores(graph, parameters, cells, log_box, rows):
         x = graph.add("Relu", convolution(graph, x, *of["squeeze"], 1)) if "squeeze" in of else x
         x = graph.add("Transpose", x, perm=[0, 2, 3, 1])
     x = graph.add("Flatten", x)
-    x = graph.add("Relu", graph.add("Gemm", x, *of["dense"]))
-    return graph.add("Gemm", x, *of["out"])
+    dense = lambda x, weights, bias: graph.add("Gemm", x, graph.weights(weights), bias)
+    return dense(graph.add("Relu", dense(x, *of["dense"])), *of["out"])
 
 
 def model(parameters, temperature, grid):

@@ -15,10 +15,17 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
+from variety import varied
+
+# What the network reads of a face that is covered whole afterwards, and how `evaluation` is told.
+CLEAR_GRID = (12, 12)
+CLEAR = ["--grid", f"{CLEAR_GRID[0]}x{CLEAR_GRID[1]}", "--noise", "0", "--quantum", "1"]
 CLASSES = ("mask", "no_mask", "incorrect", "not_a_face")
 # Of each class and whether its mask was drawn, the share of a batch: fewer masked faces than there are, more of the rare.
 SHARES = {(0, False): 0.37, (0, True): 0.05, (1, False): 0.35, (2, False): 0.11, (2, True): 0.05, (3, False): 0.07}
 WIDTH, HIDDEN, BATCH, SMOOTHING, DROPPED, TEACHERS = 24, 48, 256, 0.05, 0.3, 2
+# Largest rate of learning, steps until it, and how much of the running mean of weights a step keeps.
+RATE, WARM, KEPT = 2e-3, 60, 0.995
 # Features of a cell; from how many cells on they are folded, and to how many channels they are squeezed then.
 CHANNELS, FOLDED_CELLS, SQUEEZED = 11, 100, 8
 
@@ -33,7 +40,7 @@ def read(path, grid):
     number = lambda key: np.unique([row[key] for row in rows], return_inverse=True)[1]
     sides = np.array([[row["w"], row["h"]] for row in rows], np.float32)
     array = lambda key: np.array([row[key] for row in rows])
-    cells = np.stack([row["cells"] for row in rows]).reshape(-1, *grid, 3).astype(np.float32)
+    cells = np.stack([row["cells"] for row in rows]).reshape(-1, *grid, 3)
     return {"log_box": np.log(sides.prod(1, keepdims=True)) / 2, "cells": cells, "kind": array("class"),
             "side": array("side"), "view": array("view"), "drawn": array("drawn"), "group": number("group"),
             "stem": number("stem")}
@@ -45,7 +52,7 @@ def take(data, rows):
 
 def features(cells, log_box):
     """Absolute, normalised, relative to the top quarter, row coordinate, size; brightness apart from colour."""
-    x = cells / 255.0
+    x = jnp.asarray(cells, jnp.float32) / 255.0
     luma = x @ jnp.array([0.299, 0.587, 0.114], jnp.float32)
     x = jnp.stack([luma, (x[..., 2] - luma) * 2, (x[..., 0] - luma) * 2], -1)
     centred = x - x.mean((1, 2), keepdims=True)
@@ -113,15 +120,18 @@ def probabilities(members, cells, log_box, temperature):
     return sum(jax.nn.softmax(either_way(m, cells, log_box) / temperature) for m in members) / len(members)
 
 
-def fit(data, seed, steps, shape=residual, teachers=()):
-    """Trains one network; with teachers half of what it learns is their mean answer to the same look."""
-    optimiser = optax.adamw(optax.cosine_decay_schedule(2e-3, steps), weight_decay=1e-2)
+def fit(data, seed, steps, shape=residual, vary=False, teachers=()):
+    """Trains one network and gives the running mean of its weights; with teachers half of what it learns is their mean
+    answer to the same look. `vary` changes clear cells each time they are seen."""
+    rate = optax.warmup_cosine_decay_schedule(0, RATE, WARM, steps)
+    optimiser = optax.chain(optax.clip_by_global_norm(1.0), optax.adamw(rate, weight_decay=1e-2))
 
     @jax.jit
-    def step(parameters, state, key, cells, log_box, target):
-        flip, drop = jax.random.split(key)
+    def step(parameters, mean, state, key, cells, log_box, target):
+        flip, drop, vary_key = jax.random.split(key, 3)
         mirrored = jax.random.bernoulli(flip, 0.5, (cells.shape[0], 1, 1, 1))
-        seen = jnp.where(mirrored, cells[:, :, ::-1], cells)
+        seen = jnp.where(mirrored, cells[:, :, ::-1], cells).astype(jnp.float32)
+        seen = varied(vary_key, seen) if vary else seen
         if teachers:
             target = (target + probabilities(teachers, seen, log_box, 1.0)) / 2
 
@@ -130,13 +140,14 @@ def fit(data, seed, steps, shape=residual, teachers=()):
             return optax.softmax_cross_entropy(scores, target).mean()
 
         updates, state = optimiser.update(jax.grad(loss)(parameters), state, parameters)
-        return optax.apply_updates(parameters, updates), state
+        parameters = optax.apply_updates(parameters, updates)
+        return parameters, jax.tree.map(lambda old, new: KEPT * old + (1 - KEPT) * new, mean, parameters), state
 
     random, key = np.random.default_rng(seed), jax.random.key(seed)
     drawn = lambda size: (random.standard_normal(size) * np.sqrt(2 / size[0])).astype(np.float32)
     sizes = shape(*data["cells"].shape[1:3])
     parameters = {name: (drawn(size), np.zeros(size[-1], np.float32)) for name, size in sizes.items()}
-    state = optimiser.init(parameters)
+    mean, state = parameters, optimiser.init(parameters)
     pools = [np.flatnonzero((data["kind"] == kind) & (data["drawn"] == drawn)) for kind, drawn in SHARES]
     shares = np.array([share if len(pool) else 0 for share, pool in zip(SHARES.values(), pools)])
     smooth = np.eye(len(CLASSES), dtype=np.float32) * (1 - SMOOTHING) + SMOOTHING / len(CLASSES)
@@ -144,14 +155,14 @@ def fit(data, seed, steps, shape=residual, teachers=()):
         picked = np.unique(random.choice(len(pools), BATCH, p=shares / shares.sum()), return_counts=True)
         rows = np.concatenate([random.choice(pools[pool], n) for pool, n in zip(*picked)])
         key, now = jax.random.split(key)
-        parameters, state = step(
-            parameters, state, now, data["cells"][rows], data["log_box"][rows], smooth[data["kind"][rows]])
-    return jax.tree.map(np.asarray, parameters)
+        parameters, mean, state = step(
+            parameters, mean, state, now, data["cells"][rows], data["log_box"][rows], smooth[data["kind"][rows]])
+    return jax.tree.map(np.asarray, mean)
 
 
-def teachers(pool, data, seed, steps, n):
+def teachers(pool, data, seed, n, **how):
     """Begins a few networks of different seeds."""
-    return [pool.submit(fit, data, seed + 100 * (m + 1), steps) for m in range(n)]
+    return [pool.submit(fit, data, seed + 100 * (m + 1), **how) for m in range(n)]
 
 
 def scores(parameters, data, rows):

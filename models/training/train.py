@@ -1,9 +1,10 @@
-"""The one command behind the shipped mask classifier: cells, cross-validation, network, figures.
+"""The one command behind the shipped mask classifiers: cells, cross-validation, networks, figures.
 
 Usage: train.py --voc DIR --voc DIR [--evaluation target/release/evaluation] [--out models/weights]
-       [--policy solid] [--work FOLDER] [--seed 7] [--steps 1800] [--folds 3] [--jobs 2]
+       [--policy solid --policy cells] [--work FOLDER] [--seed 7] [--steps 1200] [--folds 3] [--jobs 2]
 The product redacts every face (`evaluation cells`), networks are cross-validated by groups of near-duplicate pictures, and
-the one that saw all of them is written with its sidecar, its figures, its confusion matrix and the tables of the card.
+for each policy one that saw all of them is written with its sidecar, its figures and its confusion matrix; then the tables
+of the card. Under `solid` a network reads clear cells, before the face is covered; the one for `cells` reads `strict` too.
 """
 
 import argparse
@@ -18,25 +19,23 @@ from blake3 import blake3
 
 import card
 import measure
-from export import halved, model
-from network import TEACHERS, fit, perceptron, probabilities, read, take, teachers
+from export import model, stored
+from network import CLEAR, CLEAR_GRID, TEACHERS, fit, perceptron, probabilities, read, take, teachers
 
-# Clear faces as cells: almost no privacy. The same network on them tells the price of privacy.
-CLEAR = {"grid": (12, 12), "arguments": ["--grid", "12x12", "--quantum", "1"], "draws": 2, "folds": 3, "steps": 600}
-# What a policy's classifier reads. Under solid fill it reads clear cells, before the face is covered.
-SOLID = (12, 12)
-POLICIES = {"solid": (SOLID, ["--grid", f"{SOLID[0]}x{SOLID[1]}", "--noise", "0", "--quantum", "1"]),
-            # Until the binary knows the policy by its new name it is called by the old one.
-            "cells": ((8, 1), ["--policy", "default"]), "strict": ((8, 1), ["--policy", "strict"])}
-NAMES = {"solid": "mask-solid", "cells": "mask-8x1", "strict": "mask-strict"}
+# Of each policy: the name of its network, what that reads, how `evaluation` is told, and whether a look is changed anew
+# each time it is seen, which noise forbids.
+POLICIES = {"solid": {"name": "mask-solid", "grid": CLEAR_GRID, "arguments": CLEAR, "vary": True},
+            "cells": {"name": "mask-8x1", "grid": (8, 1), "arguments": ["--policy", "cells"], "vary": False}}
+# Reads what the network for `cells` reads, under more noise: has it to have its own?
+STRICT = ["--policy", "strict"]
 
 
-def cells(options, arguments, draws, grid, work):
+def looks(options, arguments, grid, work):
     """The looks that the product makes of the pictures."""
     out = work / ("cells-" + "-".join(arguments).replace("--", "") + ".ndjson")
     voc = [part for folder in options.voc for part in ("--voc", folder)]
     if not out.exists():
-        subprocess.run([str(part) for part in (options.evaluation, "cells", *voc, *arguments, "--draws", draws,
+        subprocess.run([str(part) for part in (options.evaluation, "cells", *voc, *arguments, "--draws", options.draws,
                                                "--found", work / "found.json", "--out", out)], check=True)
     return read(out, grid)
 
@@ -48,48 +47,54 @@ def judged(data, options, score):
     return temperature, p, measure.report(data, p, options.seed)
 
 
-def written(options, network, temperature, data, grid, matrix):
-    """ONNX with its sidecar and its confusion matrix; what the runtime answers must be what the network answers."""
-    network = halved(network)
+def written(options, policy, network, temperature, data, p):
+    """ONNX with its sidecar and its confusion matrix, of held-out answers; what the runtime answers must be what the network answers."""
+    grid, network = POLICIES[policy]["grid"], stored(network)
     content = model(network, temperature, grid)
     session = onnxruntime.InferenceSession(content, providers=["CPUExecutionProvider"])
     some = take(data, slice(0, 500))
-    got = session.run(None, {"cells": some["cells"], "log_box": some["log_box"]})[0]
+    got = session.run(None, {"cells": some["cells"].astype(np.float32), "log_box": some["log_box"]})[0]
     here = probabilities([network], some["cells"], some["log_box"], temperature)
     assert np.abs(got - np.asarray(here)).max() < 1e-4, "the exported network answers otherwise"
-    path = options.out / f"{NAMES[options.policy]}.onnx"
+    path = options.out / f"{POLICIES[policy]['name']}.onnx"
     path.write_bytes(content)
     sidecar = {"name": path.stem, "digest": blake3(content).hexdigest(), "rows": grid[0], "cols": grid[1],
-               "policy": options.policy, "min_face_px": measure.UNCERTAIN_PX}
+               "policy": policy, "min_face_px": measure.UNCERTAIN_PX}
+    if policy == "solid":
+        sidecar["levels"] = measure.levels(data, p, options.seed)
     path.with_suffix(".json").write_text(json.dumps(sidecar, indent=2) + "\n")
     held_out = {"digest": sidecar["digest"], "answers": ["mask", "no_mask", "incorrect", "not_a_face"],
-                "truths": ["mask", "no_mask", "incorrect"], "faces": matrix}
+                "truths": ["mask", "no_mask", "incorrect"], "faces": measure.confusion(data, p)}
     path.with_suffix(".confusion.json").write_text(json.dumps(held_out) + "\n")
     return path
 
 
-def run(options, work) -> None:
-    grid, arguments = POLICIES[options.policy]
-    data = cells(options, arguments, options.draws, grid, work)
-    figures = {"policy": options.policy, "seed": options.seed, "steps": options.steps, "folds": options.folds}
-    with measure.processes(options.jobs) as pool:
-        # What is judged are networks like the shipped one, without teachers: those cost three times as much and gain little.
-        own = measure.cross_validation(pool, data, options.seed, options.folds, steps=options.steps)
-        taught = teachers(pool, data, options.seed + 50, options.steps, TEACHERS)
-        other = measure.cross_validation(pool, data, options.seed, options.folds, steps=options.steps, shape=perceptron)
-        taught = pool.submit(fit, data, options.seed + 50, options.steps, teachers=[one.result() for one in taught])
-        figures["temperature"], p, figures["network"] = judged(data, options, own())
-        figures["perceptron"] = judged(data, options, other())[2]
-        path = written(options, taught.result(), figures["temperature"], data, grid, measure.confusion(data, p))
-        # Written before what takes longest, so that nothing is lost with it.
-        path.with_suffix(".figures.json").write_text(json.dumps(figures, indent=1) + "\n")
-        if not options.no_clear:
-            data = cells(options, CLEAR["arguments"], CLEAR["draws"], CLEAR["grid"], work)
-            clear = measure.cross_validation(pool, data, options.seed, CLEAR["folds"], steps=CLEAR["steps"])
-            figures["clear"] = judged(data, options, clear())[2]
+def strict(options, pool, crossed, work):
+    """Figures on the looks of `strict`: of the networks for `cells`, and of networks of its own."""
+    data = looks(options, STRICT, POLICIES["cells"]["grid"], work)
+    own = measure.CrossValidation(pool, data, options.seed, options.folds, steps=options.steps)
+    return {"strict": judged(data, options, crossed.scores(data))[2],
+            "strict, own": judged(data, options, own.scores(data))[2]}
+
+
+def run(options, policy, pool, work) -> None:
+    grid, vary = POLICIES[policy]["grid"], POLICIES[policy]["vary"]
+    data = looks(options, POLICIES[policy]["arguments"], grid, work)
+    how, other = {"steps": options.steps, "vary": vary}, {"steps": options.steps, "vary": vary, "shape": perceptron}
+    # What is judged are networks like the shipped one, without teachers: those cost more than they gain.
+    crossed = measure.CrossValidation(pool, data, options.seed, options.folds, **how)
+    taught = teachers(pool, data, options.seed + 50, TEACHERS, **how)
+    other = measure.CrossValidation(pool, data, options.seed, options.folds, **other)
+    taught = pool.submit(fit, data, options.seed + 50, teachers=[one.result() for one in taught], **how)
+    figures = {"policy": policy, "seed": options.seed, "steps": options.steps, "folds": options.folds}
+    figures["temperature"], p, figures["network"] = judged(data, options, crossed.scores(data))
+    figures["perceptron"] = judged(data, options, other.scores(data))[2]
+    figures["32 bits"] = judged(data, options, crossed.scores(data, written=lambda network: network))[2]
+    if policy == "cells":
+        figures |= strict(options, pool, crossed, work)
+    path = written(options, policy, taught.result(), figures["temperature"], data, p)
+    figures["bytes"] = path.stat().st_size
     path.with_suffix(".figures.json").write_text(json.dumps(figures, indent=1) + "\n")
-    card.renew(options.out / "MODEL_CARD.md", figures)
-    print(card.tables(figures))
 
 
 def main() -> None:
@@ -97,21 +102,20 @@ def main() -> None:
     options.add_argument("--voc", action="append", required=True)
     options.add_argument("--evaluation", default="target/release/evaluation")
     options.add_argument("--out", type=pathlib.Path, default=pathlib.Path("models/weights"))
-    options.add_argument("--policy", choices=POLICIES, default="solid")
+    options.add_argument("--policy", choices=POLICIES, action="append", help="both without it")
     options.add_argument("--work", type=pathlib.Path, help="folder that keeps what was redacted")
     options.add_argument("--seed", type=int, default=7)
-    options.add_argument("--steps", type=int, default=1800)
+    options.add_argument("--steps", type=int, default=1200)
     options.add_argument("--folds", type=int, default=3)
     options.add_argument("--draws", type=int, default=6)
     options.add_argument("--jobs", type=int, default=2, help="networks that learn at once; they are the same with any number")
-    options.add_argument("--no-clear", action="store_true", help="leave out the same network on clear faces")
     options = options.parse_args()
-    if options.work:
-        options.work.mkdir(exist_ok=True)
-        run(options, options.work)
-        return
-    with tempfile.TemporaryDirectory() as work:
-        run(options, pathlib.Path(work))
+    with tempfile.TemporaryDirectory() as work, measure.processes(options.jobs) as pool:
+        work = options.work or pathlib.Path(work)
+        work.mkdir(exist_ok=True)
+        for policy in options.policy or POLICIES:
+            run(options, policy, pool, work)
+    print(card.renew(options.out / "MODEL_CARD.md"))
 
 
 if __name__ == "__main__":
