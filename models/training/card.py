@@ -30,7 +30,8 @@ def both(who, reads, rows):
 def of_network(name, reads, figures):
     text = "".join(line(name, reads, view, size, figures["network"][f"{view} {size}"]) for view, size in SHOWN)
     text += both("perceptron", reads, figures["perceptron"])
-    text += both(f"{name}, weights of 32 bits", reads, figures["32 bits"])
+    if "32 bits" in figures:
+        text += both(f"{name}, weights of 32 bits", reads, figures["32 bits"])
     if "strict" in figures:
         text += both(name, "cells of `strict`", figures["strict"])
         text += both("one of its own", "cells of `strict`", figures["strict, own"])
@@ -43,14 +44,17 @@ def of_peer(row):
             f"{interval(row, 'f1_2')} | {interval(row, 'f1_2_all')} | none | {recall} | | |\n")
 
 
-def notes(name, figures):
-    none, looks = figures["network"]["called_not_a_face"], figures["network"]["annotated 32+"]["looks"]
-    text = (f"`{name}`: {figures['bytes']:,} bytes, temperature {figures['temperature']}. At 32 px and more, annotated boxes, "
+def notes(name, size, figures):
+    network = figures["network"]
+    none, looks = network["called_not_a_face"], network["annotated 32+"]["looks"]
+    text = (f"`{name}`: {size:,} bytes, temperature {figures['temperature']}. At 32 px and more, annotated boxes, "
             f"there are {looks['mask']:,} looks with a mask, {looks['no_mask']:,} without and {looks['incorrect']:,} with one "
-            f"worn incorrectly. Called no face: {none['not_a_face']:.1%} of {figures['network']['false_boxes']:,} false boxes, "
+            f"worn incorrectly. Called no face: {none['not_a_face']:.1%} of {network['false_boxes']:,} false boxes, "
             f"{none['mask']:.1%} of masked faces, {none['no_mask']:.1%} of bare ones, {none['incorrect']:.1%} of those with a "
-            f"mask worn incorrectly. A false box has more of the fourth answer than a face in {figures['network']['false_over_face']:.1%} "
-            f"of pairs; a bound that loses one face in 200 would tell {figures['network']['false_told_at_half_a_percent']:.1%} of them.")
+            f"mask worn incorrectly.")
+    if "false_over_face" in network:
+        text += (f" A false box has more of the fourth answer than a face in {network['false_over_face']:.1%} of pairs; a bound "
+                 f"that loses one face in 200 would tell {network['false_told_at_half_a_percent']:.1%} of them.")
     return text + "\n"
 
 
@@ -59,7 +63,8 @@ def renew(path):
     figures = {name: json.loads(path.with_name(f"{name}.figures.json").read_text()) for name in NETWORKS}
     text = HEAD + "".join(of_network(name, NETWORKS[name], figures[name]) for name in NETWORKS)
     text += of_peer(json.loads(PEER.read_text())) + "\n"
-    text += "\n".join(notes(name, figures[name]) for name in NETWORKS)
+    size = lambda name: path.with_name(f"{name}.onnx").stat().st_size
+    text += "\n".join(notes(name, size(name), figures[name]) for name in NETWORKS)
     before, rest = path.read_text().split(START)
     path.write_text(before + START + text + END + rest.split(END)[1])
     return text

@@ -1,7 +1,7 @@
 """The one command behind the shipped mask classifiers: cells, cross-validation, networks, figures.
 
 Usage: train.py --voc DIR --voc DIR [--evaluation target/release/evaluation] [--out models/weights]
-       [--policy solid --policy cells] [--work FOLDER] [--seed 7] [--steps 1200] [--folds 3] [--jobs 2]
+       [--policy solid --policy cells] [--work FOLDER] [--seed 7] [--folds 3] [--jobs 2]
 The product redacts every face (`evaluation cells`), networks are cross-validated by groups of near-duplicate pictures, and
 for each policy one that saw all of them is written with its sidecar, its figures and its confusion matrix; then the tables
 of the card. Under `solid` a network reads clear cells, before the face is covered; the one for `cells` reads `strict` too.
@@ -23,9 +23,10 @@ from export import model, stored
 from network import CLEAR, CLEAR_GRID, TEACHERS, fit, perceptron, probabilities, read, take, teachers
 
 # Of each policy: the name of its network, what that reads, how `evaluation` is told, and whether a look is changed anew
-# each time it is seen, which noise forbids.
-POLICIES = {"solid": {"name": "mask-solid", "grid": CLEAR_GRID, "arguments": CLEAR, "vary": True},
-            "cells": {"name": "mask-8x1", "grid": (8, 1), "arguments": ["--policy", "cells"], "vary": False}}
+# each time it is seen, which noise forbids; and how long it learns.
+POLICIES = {
+    "solid": {"name": "mask-solid", "grid": CLEAR_GRID, "arguments": CLEAR, "vary": True, "steps": 1200},
+    "cells": {"name": "mask-8x1", "grid": (8, 1), "arguments": ["--policy", "cells"], "vary": False, "steps": 1800}}
 # Reads what the network for `cells` reads, under more noise: has it to have its own?
 STRICT = ["--policy", "strict"]
 
@@ -69,31 +70,30 @@ def written(options, policy, network, temperature, data, p):
     return path
 
 
-def strict(options, pool, crossed, work):
+def strict(options, pool, crossed, work, **how):
     """Figures on the looks of `strict`: of the networks for `cells`, and of networks of its own."""
     data = looks(options, STRICT, POLICIES["cells"]["grid"], work)
-    own = measure.CrossValidation(pool, data, options.seed, options.folds, steps=options.steps)
+    own = measure.CrossValidation(pool, data, options.seed, options.folds, **how)
     return {"strict": judged(data, options, crossed.scores(data))[2],
             "strict, own": judged(data, options, own.scores(data))[2]}
 
 
 def run(options, policy, pool, work) -> None:
-    grid, vary = POLICIES[policy]["grid"], POLICIES[policy]["vary"]
-    data = looks(options, POLICIES[policy]["arguments"], grid, work)
-    how, other = {"steps": options.steps, "vary": vary}, {"steps": options.steps, "vary": vary, "shape": perceptron}
+    of = POLICIES[policy]
+    data = looks(options, of["arguments"], of["grid"], work)
+    how = {"steps": of["steps"], "vary": of["vary"]}
     # What is judged are networks like the shipped one, without teachers: those cost more than they gain.
     crossed = measure.CrossValidation(pool, data, options.seed, options.folds, **how)
     taught = teachers(pool, data, options.seed + 50, TEACHERS, **how)
-    other = measure.CrossValidation(pool, data, options.seed, options.folds, **other)
+    other = measure.CrossValidation(pool, data, options.seed, options.folds, shape=perceptron, **how)
     taught = pool.submit(fit, data, options.seed + 50, teachers=[one.result() for one in taught], **how)
-    figures = {"policy": policy, "seed": options.seed, "steps": options.steps, "folds": options.folds}
+    figures = {"policy": policy, "seed": options.seed, "steps": of["steps"], "folds": options.folds}
     figures["temperature"], p, figures["network"] = judged(data, options, crossed.scores(data))
     figures["perceptron"] = judged(data, options, other.scores(data))[2]
     figures["32 bits"] = judged(data, options, crossed.scores(data, written=lambda network: network))[2]
     if policy == "cells":
-        figures |= strict(options, pool, crossed, work)
+        figures |= strict(options, pool, crossed, work, **how)
     path = written(options, policy, taught.result(), figures["temperature"], data, p)
-    figures["bytes"] = path.stat().st_size
     path.with_suffix(".figures.json").write_text(json.dumps(figures, indent=1) + "\n")
 
 
@@ -105,7 +105,6 @@ def main() -> None:
     options.add_argument("--policy", choices=POLICIES, action="append", help="both without it")
     options.add_argument("--work", type=pathlib.Path, help="folder that keeps what was redacted")
     options.add_argument("--seed", type=int, default=7)
-    options.add_argument("--steps", type=int, default=1200)
     options.add_argument("--folds", type=int, default=3)
     options.add_argument("--draws", type=int, default=6)
     options.add_argument("--jobs", type=int, default=2, help="networks that learn at once; they are the same with any number")
