@@ -22,6 +22,8 @@ from network import CLEAR, read
 # Under solid fill the face is classified before it is filled: nothing but the answer leaves.
 SOLID, BEFORE_FILLING = "--policy solid", " ".join(CLEAR)
 SEED, STEPS, FOLDS, DRAWS = 7, 1000, 3, 3
+# Under solid fill an answer leaves, one of so many (fog-node/privacy/src/coarse.rs).
+ANSWERS = 15
 # Pixels that one person may change, and widths of faces, for epsilon as Fan 2018 defines it.
 CHANGED, WIDTHS = 16, (32, 64, 128)
 
@@ -58,12 +60,14 @@ def planes_of(arguments):
 
 
 def bits(planes):
+    if not planes:
+        return math.log2(ANSWERS)
     return sum(n * cells * math.log2(256 / quantum) for cells, _, quantum, n, _ in planes)
 
 
 def epsilon(planes, width):
     """255 m / (area of a cell * b), summed over planes; a face is 1.3 times as high as wide. None: unbounded."""
-    if any(noise == 0 for _, noise, _, _, _ in planes):
+    if not planes or any(noise == 0 for _, noise, _, _, _ in planes):
         return None
     return sum(times * n * 255 * CHANGED * cells / (1.3 * width * width * noise) for cells, noise, _, n, times in planes)
 
