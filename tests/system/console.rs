@@ -9,11 +9,32 @@ use results::StateKind;
 use system_tests::{assets, data};
 
 use crate::{
-    browser::Browser,
+    browser::{Answer, Browser},
     happy::{Folders, scene},
     onlooker::Onlooker,
     site::{self, Run, eventually},
 };
+
+/// A browser whose answers are waited for.
+struct Waiting {
+    browser: Browser,
+    runtime: tokio::runtime::Runtime,
+}
+
+impl Waiting {
+    fn at(port: u16) -> Self {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+        Self { browser: Browser::new(&format!("127.0.0.1:{port}")), runtime: runtime.unwrap() }
+    }
+
+    fn get(&self, path: &str) -> Answer {
+        self.runtime.block_on(self.browser.get(path))
+    }
+
+    fn sign_in(&self, name: &str, password: &str) -> Answer {
+        self.runtime.block_on(self.browser.sign_in(name, password))
+    }
+}
 
 /// Seconds of the scene that are looked at, from its start: the file is shown again and again in real time.
 const SECONDS: u64 = 16;
@@ -37,10 +58,13 @@ fn an_operator_sees_redacted_frames_with_their_faces_and_counts_that_follow_the_
     });
     assert!(!run.has_ended(), "it ended by itself");
 
-    let mut browser = Browser::new(site::port(&folders.state, "console"));
+    let browser = Waiting::at(site::port(&folders.state, "console"));
     let password = fs::read_to_string(folders.state.join("console.password")).unwrap();
     let stranger = browser.get("/");
-    assert!(stranger.status == 303 && stranger.head.contains("location: /login"), "{stranger:?}");
+    assert!(
+        stranger.status == 303 && stranger.header("location").starts_with("/login"),
+        "{stranger:?}"
+    );
     assert_eq!(browser.sign_in("operator", "not this one").status, 401);
     assert_eq!(browser.sign_in("operator", password.trim()).status, 303);
 
@@ -57,7 +81,7 @@ fn an_operator_sees_redacted_frames_with_their_faces_and_counts_that_follow_the_
         assert!(overview.contains(&format!("<g class=\"face {class}\">")), "{class}: {overview}");
     }
 
-    let counts = counts_by_second(&mut browser);
+    let counts = counts_by_second(&browser);
     follows_the_scene(&counts, real.is_some());
     drop(site);
     run.interrupt();
@@ -65,7 +89,7 @@ fn an_operator_sees_redacted_frames_with_their_faces_and_counts_that_follow_the_
 }
 
 /// Faces with a mask and without, by second of the scene: every frame that the camera's pages list is opened.
-fn counts_by_second(browser: &mut Browser) -> BTreeMap<u64, [u64; 2]> {
+fn counts_by_second(browser: &Waiting) -> BTreeMap<u64, [u64; 2]> {
     let (mut frames, mut path) = (BTreeSet::new(), "/cameras/camera".to_owned());
     loop {
         let page = browser.get(&path).text();

@@ -4,6 +4,7 @@
 
 mod anonymise;
 mod bad_input;
+#[path = "../../cloud-bridge/console/tests/console/browser.rs"]
 mod browser;
 mod console;
 mod crash;

@@ -6,8 +6,8 @@ use hyper::{Method, StatusCode};
 use results::{ATTEMPT_WINDOW, PAIR_FAILURES_MAX, SESSION_IDLE, SESSION_LIFE};
 
 use crate::{
-    browser::{Differs, at, start, start_with},
     example::{NAME, PASSWORD, scene::street},
+    running::{Differs, at, start, start_with},
 };
 
 #[tokio::test]

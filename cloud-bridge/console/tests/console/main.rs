@@ -15,3 +15,4 @@ mod pages;
 mod parts_away;
 mod process;
 mod rules;
+mod running;

@@ -15,11 +15,11 @@ use proto::{
 };
 
 use crate::{
-    browser::{Running, at, noon, start},
     example::{
         DELIVERED, WITHHELD, ledger,
         scene::{Face, street},
     },
+    running::{Running, at, noon, start},
 };
 
 fn faces(labels: &[FaceLabel]) -> Vec<Face> {

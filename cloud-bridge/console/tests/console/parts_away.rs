@@ -8,8 +8,8 @@ use link::mqtt::Broken;
 use store::faulty::{Faulty, Plan};
 
 use crate::{
-    browser::{Differs, Running, at, start, start_with},
     example::scene::street,
+    running::{Differs, Running, at, start, start_with},
 };
 
 async fn one_frame(console: &Running) -> String {

@@ -9,8 +9,8 @@ use proto::{
 };
 
 use crate::{
-    browser::{at, noon, start},
     example::{PASSWORD, scene::street},
+    running::{at, noon, start},
 };
 
 #[tokio::test]
