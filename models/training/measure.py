@@ -12,7 +12,7 @@ from network import CLASSES, fit, scores, take
 REPORTED_PX, UNCERTAIN_PX = 32, 16
 # Where an answer that leaves as a level becomes likely and sure: `LIKELY` and `SURE` of the privacy crate.
 LEVELS = (0.25, 0.7, 0.9, 1.0)
-# From this probability on a box is called none: NOT_A_FACE_MIN of the models crate.
+# From this probability on a box is called none: NOT_A_FACE_MIN of proto.
 NOT_A_FACE_MIN = 0.7
 
 

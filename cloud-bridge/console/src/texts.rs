@@ -235,7 +235,7 @@ pub static EN: Texts = Texts {
     newer: "Newer",
     newest: "Newest frames",
     legend: "Legend",
-    legend_lead: "Faces are covered before a picture leaves the building. Boxes show what was read from the covered cells.",
+    legend_lead: "Faces are covered before a picture leaves the building. Boxes show what is said of each.",
     waiting_frames: "Frames without a result",
     waiting_lead: "A frame waits until its result arrives; after bounded tries it is given up and stays listed here.",
     nothing_waits: "Every frame has its result.",

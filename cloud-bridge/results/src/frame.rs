@@ -35,6 +35,9 @@ pub struct FrameAbout {
     pub regions: u64,
     /// Those with cells.
     pub grids: u64,
+    /// Those that were classified before they were covered.
+    #[serde(default)]
+    pub said: u64,
     /// Where it lies in the pack of its clip; absent when it is an object of its own.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub within: Option<Within>,
@@ -54,6 +57,7 @@ impl FrameAbout {
             noise_epoch: manifest.noise_epoch,
             regions: manifest.regions.len() as u64,
             grids: manifest.grids().count() as u64,
+            said: manifest.regions.iter().filter(|region| region.said.is_some()).count() as u64,
             within,
         }
     }

@@ -178,8 +178,10 @@ impl Texts {
 
     /// The regions of a frame.
     #[must_use]
-    pub fn regions_of(&self, regions: u64, grids: u64) -> String {
-        format!("{regions}, of which {grids} with cells that can be read")
+    pub fn regions_of(&self, regions: u64, grids: u64, said: u64) -> String {
+        format!(
+            "{regions}; {said} classified before they were covered, {grids} with cells that left"
+        )
     }
 
     /// What the ledger counts.

@@ -152,7 +152,7 @@ fn groups(t: &'static Texts, row: &FrameRow) -> Vec<Group> {
             model(t.detector, &about.detector),
             model(t.auditor, &about.auditor),
             fact(t.noise, t.noise_of(about.noise_scale, about.noise_epoch)),
-            fact(t.regions, t.regions_of(about.regions, about.grids)),
+            fact(t.regions, t.regions_of(about.regions, about.grids, about.said)),
         ];
     }
     let mut classification = Vec::new();

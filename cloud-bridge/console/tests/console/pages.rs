@@ -312,12 +312,13 @@ async fn a_frame_explains_how_its_result_came_about() {
         shown.detector.digest.to_string(),
         shown.auditor.digest.to_string(),
         crate::example::model().digest.to_string(),
-        "mask-8x1".into(),
+        "mask-solid".into(),
         "± 0.1 s (gateway&#39;s clock)".into(),
         "2026-11-24 11:59:00.000 UTC".into(),
-        "scale 8 grey levels, key epoch 3".into(),
+        "scale 0 grey levels, key epoch 3".into(),
         "Verified against the site&#39;s seal root".into(),
-        "in the function".into(),
+        "on the fog".into(),
+        "2; 2 classified before they were covered, 0 with cells that left".into(),
         "2.1 ms to read the seal, 0.4 ms to classify".into(),
         format!("href=\"/frames/{}\" rel=\"prev\"", before.frame),
         format!("href=\"/frames/{}\" rel=\"next\"", after.frame),
@@ -325,7 +326,7 @@ async fn a_frame_explains_how_its_result_came_about() {
         assert!(page.contains(&part), "{part} is not in {page}");
     }
     let table = between(&page, "<table class=\"faces\">", "</table>");
-    for part in ["0.21", "0.12", "0.65", "0.87", "Worn incorrectly", "Uncertain", "48 × 64"] {
+    for part in ["0.26", "0.13", "0.61", "0.87", "Worn incorrectly", "Uncertain", "48 × 64"] {
         assert!(table.contains(part), "{part} is not in {table}");
     }
     let json = browser.get(&format!("/results/{}", shown.frame)).await;

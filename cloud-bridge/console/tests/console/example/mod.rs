@@ -14,7 +14,7 @@ use proto::{
     envelope::{SealGrant, SealedFrame, seal},
     key,
     ledger::Ledger,
-    manifest::{Grid, ModelRef, Rect, Region, example},
+    manifest::{MANIFEST_VERSION_CLASSIFIED, ModelRef, Rect, Region, Said, example},
     record::{ClipFailure, ClipRecord, Receipt, SlotOutcome, SlotRecord, WithheldReason},
     result::{FaceLabel, FaceResult, FrameResult, Placement, RESULT_SCHEMA, Timings},
     signing::SigningKey,
@@ -208,15 +208,14 @@ fn manifest(camera: &str, slot: u64, at: UtcTime, faces: &[Face]) -> Manifest {
         let (left, top) = (x.saturating_sub(8), y.saturating_sub(16));
         Region {
             fill: vec![Rect { x: left, y: top, w: w + 16, h: h + 32 }],
-            grid: Some(Grid {
+            grid: None,
+            said: Some(Said {
                 rect: face.rect,
-                rows: 8,
-                cols: 2,
-                cells: vec![128; 48],
                 score_milli: 871,
                 counted: true,
+                parts: shares(face.label).map(Said::part),
+                label: face.label,
             }),
-            said: None,
         }
     };
     let mut manifest = example();
@@ -226,30 +225,39 @@ fn manifest(camera: &str, slot: u64, at: UtcTime, faces: &[Face]) -> Manifest {
     (manifest.captured_at, manifest.clip_captured_at) = (at, at);
     (manifest.width, manifest.height) = (1280, 720);
     manifest.clock.source = ClockSource::System;
+    manifest.version = MANIFEST_VERSION_CLASSIFIED;
+    manifest.noise_scale = 0;
+    manifest.policy.name = "solid".to_owned();
+    manifest.classifier = Some(model());
     manifest.regions = faces.iter().map(region).collect();
     manifest
 }
 
+/// An answer as it leaves: mask, no mask, incorrect, not a face.
+fn shares(label: FaceLabel) -> [f32; 4] {
+    match label {
+        FaceLabel::Mask => [0.99, 0.005, 0.005, 0.0],
+        FaceLabel::NoMask => [0.055, 0.89, 0.055, 0.0],
+        FaceLabel::Incorrect => [0.26, 0.13, 0.61, 0.0],
+        FaceLabel::Uncertain => [0.195, 0.61, 0.195, 0.0],
+        FaceLabel::NotAFace => [0.04, 0.035, 0.035, 0.89],
+    }
+}
+
 /// The classifier that says the results: one of those that are shipped, so that shares are corrected for its errors.
 pub(crate) fn model() -> ModelRef {
-    let digest = Confusion::shipped().last().unwrap().digest;
-    ModelRef { name: "mask-8x1".into(), digest }
+    let digest = Confusion::shipped().next().unwrap().digest;
+    ModelRef { name: "mask-solid".into(), digest }
 }
 
 /// The result of a frame, face by face.
 pub(crate) fn result(manifest: &Manifest, labels: &[FaceLabel]) -> FrameResult {
-    let face = |(grid, label): (&Grid, &FaceLabel)| {
-        let [mask, no_mask, incorrect, not_a_face] = match label {
-            FaceLabel::Mask => [0.93, 0.04, 0.02, 0.01],
-            FaceLabel::NoMask => [0.06, 0.88, 0.04, 0.02],
-            FaceLabel::Incorrect => [0.21, 0.12, 0.65, 0.02],
-            FaceLabel::Uncertain => [0.41, 0.38, 0.13, 0.08],
-            FaceLabel::NotAFace => [0.05, 0.04, 0.01, 0.9],
-        };
+    let face = |(said, label): (&Said, &FaceLabel)| {
+        let [mask, no_mask, incorrect, not_a_face] = shares(*label);
         FaceResult {
-            rect: grid.rect,
-            score_milli: grid.score_milli,
-            counted: grid.counted,
+            rect: said.rect,
+            score_milli: said.score_milli,
+            counted: said.counted,
             mask,
             no_mask,
             incorrect,
@@ -257,7 +265,8 @@ pub(crate) fn result(manifest: &Manifest, labels: &[FaceLabel]) -> FrameResult {
             label: *label,
         }
     };
-    let faces: Vec<FaceResult> = manifest.grids().zip(labels).map(face).collect();
+    let said = manifest.regions.iter().filter_map(|region| region.said.as_ref());
+    let faces: Vec<FaceResult> = said.zip(labels).map(face).collect();
     let ([mask, no_mask, incorrect, uncertain], share_without_mask) = FrameResult::count(&faces);
     FrameResult {
         schema: RESULT_SCHEMA,
@@ -266,7 +275,7 @@ pub(crate) fn result(manifest: &Manifest, labels: &[FaceLabel]) -> FrameResult {
         captured_at: manifest.captured_at,
         model: model(),
         policy: manifest.policy.clone(),
-        classified_on: Placement::Lambda,
+        classified_on: Placement::Fog,
         width: manifest.width,
         height: manifest.height,
         faces,

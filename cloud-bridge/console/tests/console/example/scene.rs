@@ -1,4 +1,4 @@
-//! Owns generated street scenes: sky, houses, pavement and people out of rectangles, their faces already cells.
+//! Owns generated street scenes: sky, houses, pavement and people out of rectangles, their faces already covered.
 
 use proto::{manifest::Rect, result::FaceLabel};
 
@@ -90,7 +90,7 @@ fn houses(canvas: &mut Canvas) {
     }
 }
 
-/// Body, covered ring, and the cells over the face: dark below for a mask.
+/// Body, and what covers the face.
 fn figure(canvas: &mut Canvas, dice: &mut Dice, (x, y, head): (usize, usize, usize)) -> Face {
     let coats = [[70, 88, 120], [120, 70, 74], [64, 104, 84], [96, 92, 88], [150, 132, 80]];
     let coat = coats[dice.size(coats.len())];
@@ -104,18 +104,6 @@ fn figure(canvas: &mut Canvas, dice: &mut Dice, (x, y, head): (usize, usize, usi
         8 => FaceLabel::Incorrect,
         _ => FaceLabel::Uncertain,
     };
-    let skin = [176, 136, 112];
-    let covered = [92, 140, 176];
-    for row in 0..head {
-        let low = row * 2 >= head;
-        let colour = if low && label == FaceLabel::Mask { covered } else { skin };
-        let half = head / 2;
-        for column in [0, half] {
-            let noise = u8::try_from(dice.below(28)).unwrap();
-            canvas
-                .fill((x + column, y + row, half, 1), colour.map(|c: u8| c.saturating_add(noise)));
-        }
-    }
     let pixels = |blocks: usize| u32::try_from(blocks * 8).unwrap();
     let rect = Rect { x: pixels(x), y: pixels(y), w: pixels(head), h: pixels(head) };
     Face { rect, label }
