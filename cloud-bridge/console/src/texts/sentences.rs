@@ -165,7 +165,10 @@ impl Texts {
     /// The noise of a redaction.
     #[must_use]
     pub fn noise_of(&self, scale: u8, epoch: u64) -> String {
-        format!("scale {scale} grey levels, key epoch {epoch}")
+        match scale {
+            0 => "none: nothing of a face left that could have some".to_owned(),
+            _ => format!("scale {scale} grey levels, key epoch {epoch}"),
+        }
     }
 
     /// How long a result took.

@@ -315,7 +315,7 @@ async fn a_frame_explains_how_its_result_came_about() {
         "mask-solid".into(),
         "± 0.1 s (gateway&#39;s clock)".into(),
         "2026-11-24 11:59:00.000 UTC".into(),
-        "scale 0 grey levels, key epoch 3".into(),
+        "none: nothing of a face left that could have some".into(),
         "Verified against the site&#39;s seal root".into(),
         "on the fog".into(),
         "2; 2 classified before they were covered, 0 with cells that left".into(),
