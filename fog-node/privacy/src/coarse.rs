@@ -1,7 +1,7 @@
 //! Owns how coarsely an answer leaves: what is likeliest, and one of three levels of how sure that is; where a mask is worn
 //! incorrectly, also whether that is nearer to one or to none. The probabilities of a
 //! network are a description of the face that it looked at: an attacker who learned from four decimals of them named
-//! .38 of forty people after 16 looks, as many as noisy cells let him (`evaluation reidentify`, 2026-11-28).
+//! .38 of forty people after 16 looks, more than from the noisy cells of policy `cells` (`evaluation reidentify`, 2026-11-28).
 
 use models::{
     CellInput, ClassifierInfo, MaskClassifier, MaskProbabilities, classifier::ClassifyError,

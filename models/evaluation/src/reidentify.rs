@@ -118,8 +118,8 @@ pub(crate) fn run(
     let strangers =
         strangers.map(|f| strangers::read(f, taken, recogniser.as_mut())).transpose()?;
     let answers = Answers::shipped(runtime)?;
-    let attacked = Attacked::new(&people, answers, options.repeats, options.seed)?;
-    let attacked = Attacked { strangers: strangers.unwrap_or_default(), ..attacked };
+    let crowd = (&people, strangers.unwrap_or_default());
+    let attacked = Attacked::new(crowd, answers, options.repeats, options.seed)?;
     for (policy, name) in points {
         print(&attacked.report(&policy, name)?, options)?;
     }
@@ -142,6 +142,7 @@ pub(crate) fn recogniser(runtime: &Runtime, assets: &Path) -> anyhow::Result<Opt
 /// People under attack, and what is the same under every policy.
 struct Attacked<'a> {
     people: &'a People,
+    /// Persons of one photo each, whom nobody looks for.
     strangers: Vec<Photo>,
     answers: Answers,
     subjects: Vec<Subject>,
@@ -153,7 +154,7 @@ struct Attacked<'a> {
 
 impl<'a> Attacked<'a> {
     fn new(
-        people: &'a People,
+        (people, strangers): (&'a People, Vec<Photo>),
         answers: Answers,
         repeats: usize,
         seed: u64,
@@ -173,16 +174,7 @@ impl<'a> Attacked<'a> {
             sources.push(people.photos.iter().map(|photo| clear(&photo.embedding)).collect());
         }
         let clear = plan.run(&Target { subjects: &subjects, sources }, 1, "clear");
-        Ok(Self {
-            people,
-            strangers: Vec::new(),
-            answers,
-            plan,
-            recogniser,
-            floor,
-            clear,
-            subjects,
-        })
+        Ok(Self { people, strangers, answers, plan, recogniser, floor, clear, subjects })
     }
 
     /// Everything that the report needs, for one policy.
