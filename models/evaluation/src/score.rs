@@ -43,7 +43,8 @@ impl Judged {
     }
 
     fn top(&self) -> (usize, f32) {
-        let ranked = self.three().into_iter().enumerate();
+        // The first of several that are as likely, as a label has it.
+        let ranked = self.three().into_iter().enumerate().rev();
         ranked.max_by(|a, b| a.1.total_cmp(&b.1)).unwrap_or((0, 0.0))
     }
 

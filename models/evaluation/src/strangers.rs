@@ -21,6 +21,8 @@ use crate::{
 const SIDE_MIN: f32 = 48.0;
 /// One look, and sixteen within an epoch; and which of [`Looks::ALL`] they are.
 const KINDS: [(&str, Looks, usize); 2] = [("1", Looks::One, 0), ("16", Looks::Within(16), 2)];
+/// Turns a seed into one far off: photos take the seeds that follow it.
+const OTHER: u64 = 1 << 40;
 /// Share of the list that counts as its top.
 const TOP: f64 = 0.01;
 
@@ -88,7 +90,7 @@ pub(crate) fn ranks(
     leaving: Leaving<'_>,
     plan: &Plan,
 ) -> anyhow::Result<Ranks> {
-    let theirs = seen(strangers, leaving, &KINDS.map(|(_, looks, _)| looks), plan.seed ^ 1)?;
+    let theirs = seen(strangers, leaving, &KINDS.map(|(_, looks, _)| looks), plan.seed ^ OTHER)?;
     let picked = |seen: &Seen| Seen {
         learned: KINDS.iter().filter_map(|(.., at)| seen.learned.get(*at).cloned()).collect(),
         probed: KINDS.iter().filter_map(|(.., at)| seen.probed.get(*at).cloned()).collect(),

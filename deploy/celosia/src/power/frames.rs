@@ -84,7 +84,7 @@ fn manifest(clip: u64, slot: u64) -> Result<Manifest, FrameError> {
         policy: PolicyRef { name: "cells".to_owned(), digest: Digest::of(b"policy") },
         detector: model("detector"),
         auditor: model("auditor"),
-        noise_scale: 8,
+        noise_scale: 12,
         noise_epoch: 1,
         regions: (0..FACES).map(face).collect(),
         classifier: None,
