@@ -96,7 +96,7 @@ pub struct ModelRef {
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct PolicyRef {
-    /// Name, such as `default`.
+    /// Name, such as `solid`.
     pub name: String,
     /// Digest of the policy's canonical form.
     #[cfg_attr(feature = "schema", schemars(with = "String"))]

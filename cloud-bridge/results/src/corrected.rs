@@ -1,7 +1,7 @@
 //! Owns the correction of a share by what its classifier gets wrong. The confusion matrix of each classifier that is
-//! shipped, from held-out pictures, stands beside its weights. It knows one model on one source: another camera's errors may differ, and clips of one person are
-//! not independent, so the interval is the least uncertainty, not all of it. The matrix holds errors of single faces; the mean of
-//! a track's frames errs at most as often, so that what is corrected is, if anything, corrected a little too far.
+//! shipped, from held-out pictures, stands beside its weights. It knows one model on one source: another camera's errors
+//! may differ, and clips of one person are not independent, so the interval is the least uncertainty, not all of it. The
+//! matrix holds errors of single faces; how often the mean of a track's frames errs was not measured.
 
 use proto::Digest;
 use serde::Deserialize;

@@ -283,15 +283,21 @@ mod tests {
         }
     }
 
-    #[tokio::test]
-    async fn sums_by_camera_are_made_from_the_hours_of_the_first_version() {
+    /// A database of an earlier version in the folder, and its address.
+    async fn of_version(version: usize, folder: &tempfile::TempDir) -> (AnyConnection, String) {
         sqlx::any::install_default_drivers();
-        let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("results.db");
         make(&file).unwrap();
         let url = format!("sqlite:{}", file.display());
-        let mut first = AnyConnection::connect(&url).await.unwrap();
-        migrator(&MIGRATIONS[..1]).run_direct(None, &mut first, false).await.unwrap();
+        let mut earlier = AnyConnection::connect(&url).await.unwrap();
+        migrator(&MIGRATIONS[..version]).run_direct(None, &mut earlier, false).await.unwrap();
+        (earlier, url)
+    }
+
+    #[tokio::test]
+    async fn sums_by_camera_are_made_from_the_hours_of_the_first_version() {
+        let folder = tempfile::tempdir().unwrap();
+        let (mut first, url) = of_version(1, &folder).await;
         let hours = "INSERT INTO hours (camera, hour_us, delivered, withheld, undecodable, frames, \
                      mask, no_mask, incorrect, uncertain) \
                      VALUES ('door', 0, 5, 1, 0, 4, 3, 2, 1, 0), ('door', 3600000000, 2, 0, 1, 2, 1, 0, 0, 7)";
@@ -310,13 +316,8 @@ mod tests {
 
     #[tokio::test]
     async fn what_was_counted_face_by_face_stays_until_its_clip_has_another_result() {
-        sqlx::any::install_default_drivers();
         let folder = tempfile::tempdir().unwrap();
-        let file = folder.path().join("results.db");
-        make(&file).unwrap();
-        let url = format!("sqlite:{}", file.display());
-        let mut second = AnyConnection::connect(&url).await.unwrap();
-        migrator(&MIGRATIONS[..2]).run_direct(None, &mut second, false).await.unwrap();
+        let (mut second, url) = of_version(2, &folder).await;
         let result = |slot: u64| {
             let mut result = crate::tracks::example(slot);
             result.frame.clip.seq = 10;

@@ -102,16 +102,21 @@ fn the_policies_hide_who_it_is_from_an_attacker_who_is_no_weaker() {
     assert!(gain <= 0.0, "16 looks of one epoch say more than one: {report}");
 }
 
-/// The shipped model on the photos that it learned from: no figure of its quality, and yet it falls when cells are made
-/// otherwise than they were learned. Measured: F1-2 .910, F1-3 .715, ECE .064; .03, .05 and .03 may go.
+/// The shipped classifiers on the photos that they learned from: no figure of their quality, and yet it falls when cells are
+/// made otherwise than they were learned. Measured: F1-2 .974, F1-3 .897, ECE .032 under the default policy, .893, .739 and
+/// .055 under `cells`; .03, .05 and .03 may go.
 #[test]
-fn the_shipped_classifier_still_sees_masks() {
+fn the_shipped_classifiers_still_see_masks() {
     let Some(data) = folder("CELOSIA_DATA", "../shared/data", "kaggle853-hires") else { return };
     let voc = data.join("kaggle853-hires");
-    let arguments = ["--faces-only", "--voc", voc.to_str().unwrap()];
-    let Some(report) = report("utility", &arguments) else { return };
-    assert!(number(&report, "/faces") >= 700.0, "{report}");
-    assert!(number(&report, "/f1_2") >= 0.88, "{report}");
-    assert!(number(&report, "/f1_3") >= 0.665, "{report}");
-    assert!(number(&report, "/ece") <= 0.094, "{report}");
+    for (policy, f1_2, f1_3, ece) in
+        [("default", 0.944, 0.847, 0.062), ("cells", 0.863, 0.689, 0.085)]
+    {
+        let arguments = ["--faces-only", "--policy", policy, "--voc", voc.to_str().unwrap()];
+        let Some(report) = report("utility", &arguments) else { return };
+        assert!(number(&report, "/faces") >= 700.0, "{report}");
+        assert!(number(&report, "/f1_2") >= f1_2, "{report}");
+        assert!(number(&report, "/f1_3") >= f1_3, "{report}");
+        assert!(number(&report, "/ece") <= ece, "{report}");
+    }
 }
