@@ -4,7 +4,7 @@ use std::{collections::BTreeSet, path::PathBuf};
 
 use system_tests::{assets, data};
 
-use crate::site::{self, Frame, Run, celosia, results};
+use crate::site::{self, Frame, Run, celosia, frames, results};
 
 /// Folders of one run.
 pub(crate) struct Folders {
@@ -37,6 +37,23 @@ fn at(frames: &[Frame], second: usize) -> &Frame {
     frames.get(second).unwrap_or_else(|| panic!("no frame at {second} s of {}", frames.len()))
 }
 
+/// What is said of a track that is counted.
+const COUNTED: [&str; 4] = ["mask", "no_mask", "incorrect", "uncertain"];
+
+/// The tracks of which this is said and one of whose faces is counted.
+fn people(frames: &[Frame], label: &str) -> u64 {
+    let mut people = BTreeSet::new();
+    for frame in frames {
+        assert_eq!(frame.faces.len(), frame.tracks.len(), "{frame:?}");
+        for (face, track) in frame.faces.iter().zip(&frame.tracks) {
+            if face["counted"] == true && track["label"] == label {
+                people.insert((&frame.clip, track["number"].as_u64()));
+            }
+        }
+    }
+    people.len() as u64
+}
+
 #[test]
 fn masks_are_counted_as_they_are_put_on_and_taken_off() {
     let (Some(_), Some(data)) = (assets(), data()) else { return };
@@ -55,6 +72,19 @@ fn masks_are_counted_as_they_are_put_on_and_taken_off() {
     assert_eq!((&of_video["delivered"], &of_video["frames"]), (&17.into(), &17.into()));
     assert_eq!(of_video["missing"], serde_json::json!([]));
     assert!(summary["seconds"].as_f64() > Some(0.0), "{summary}");
+
+    // People are counted once in each clip, whatever number of its frames they are in.
+    let counted: [u64; 4] = COUNTED.map(|label| of_video[label].as_u64().unwrap());
+    let all = frames(&folders.out);
+    assert_eq!(counted, COUNTED.map(|label| people(&all, label)), "{of_video}");
+    let faces: u32 = all.iter().map(|f| f.mask + f.no_mask + f.incorrect + f.uncertain).sum();
+    assert!(3 * counted.iter().sum::<u64>() < u64::from(faces), "{counted:?} of {faces} faces");
+    for share in ["share_without_mask", "corrected_share_without_mask"] {
+        let [share, low, high, n] =
+            ["share", "low", "high", "n"].map(|part| of_video[share][part].as_f64().unwrap());
+        assert!(0.0 <= low && low <= share && share <= high && high <= 1.0, "{of_video}");
+        assert!(high - low > 0.1 && n <= counted.iter().sum::<u64>() as f64, "{of_video}");
+    }
 
     // 16.6 s at one frame a second. Four people; the painting behind them wears a mask from the start.
     let by_place = results(&folders.out);

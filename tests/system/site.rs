@@ -33,6 +33,8 @@ pub(crate) struct Frame {
     pub(crate) classified_on: String,
     /// What is said of each face.
     pub(crate) faces: Vec<serde_json::Value>,
+    /// The track of each of them.
+    pub(crate) tracks: Vec<serde_json::Value>,
     /// Counted faces with a mask.
     pub(crate) mask: u32,
     /// Counted faces without.

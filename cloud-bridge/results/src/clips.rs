@@ -1,7 +1,5 @@
 //! Owns committed clips: their records, their receipts, and the slots that gave no frame.
 
-use std::collections::BTreeMap;
-
 use proto::{
     CameraId, ClipId, SessionId, UtcTime,
     record::{ClipRecord, Receipt, SlotOutcome, SlotRecord, Tally},
@@ -12,7 +10,7 @@ use crate::{
     Results, ResultsError,
     database::{from_json, to_json},
     select::Select,
-    sums::{self, Sums, hour_of},
+    sums,
 };
 
 /// Which clips.
@@ -78,10 +76,9 @@ impl Results {
         if inserted.rows_affected() == 0 {
             return Ok(false);
         }
-        let mut hours: BTreeMap<i64, Tally> = BTreeMap::new();
+        let mut tally = Tally::default();
         for slot in &record.slots {
             let at = slot_at(record, slot);
-            let tally = hours.entry(hour_of(at)).or_default();
             match slot.outcome {
                 SlotOutcome::Frame(_) => tally.delivered += 1,
                 SlotOutcome::Withheld(_) => tally.withheld += 1,
@@ -89,11 +86,7 @@ impl Results {
             }
             insert_slot(&mut transaction, record, slot, at).await.map_err(&told)?;
         }
-        for (hour, tally) in hours {
-            sums::add(&mut transaction, &record.clip.camera, hour, &Sums::of_tally(tally))
-                .await
-                .map_err(&told)?;
-        }
+        sums::add_slots(&mut transaction, &record.clip.camera, tally).await.map_err(&told)?;
         transaction.commit().await.map_err(&told)?;
         Ok(true)
     }

@@ -57,6 +57,11 @@ impl Confusion {
     /// which counts both the tracks that were seen and the faces that the matrix was measured on.
     #[must_use]
     pub fn share_without_mask(&self, counts: &Counts) -> Option<Share> {
+        Some(self.correct(counts)?.share(counts.answered()))
+    }
+
+    /// The same before it is made a share.
+    pub(crate) fn correct(&self, counts: &Counts) -> Option<Corrected> {
         let (hits, bare) = self.said_without(&[1]);
         let (false_alarms, others) = self.said_without(&[0, 2]);
         let n = counts.answered();
@@ -81,10 +86,35 @@ impl Confusion {
         let variance = spread(seen, seen_n)
             + middle * middle * of_right
             + (1.0 - middle) * (1.0 - middle) * of_wrong;
-        let half = Z95 * variance.sqrt() / (right - wrong);
-        let low = (middle + shift - half).clamp(0.0, 1.0).min(share);
-        let high = (middle + shift + half).clamp(0.0, 1.0).max(share);
-        Some(Share { share, low, high, n })
+        let variance = variance / ((right - wrong) * (right - wrong));
+        Some(Corrected { share, middle: middle + shift, variance })
+    }
+}
+
+/// A share without mask with the errors taken off.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Corrected {
+    /// As it most likely is.
+    share: f64,
+    /// The middle of its interval, and the variance that gives its width.
+    middle: f64,
+    variance: f64,
+}
+
+impl Corrected {
+    /// Adds a part of this weight that is independent of the others.
+    pub(crate) const fn add(&mut self, part: &Self, weight: f64) {
+        self.share += weight * part.share;
+        self.middle += weight * part.middle;
+        self.variance += weight * weight * part.variance;
+    }
+
+    /// With its 95% interval, of so many tracks.
+    pub(crate) fn share(self, n: u64) -> Share {
+        let (share, half) = (self.share, Z95 * self.variance.sqrt());
+        let low = (self.middle - half).clamp(0.0, 1.0).min(share);
+        let high = (self.middle + half).clamp(0.0, 1.0).max(share);
+        Share { share, low, high, n }
     }
 }
 

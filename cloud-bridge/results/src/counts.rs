@@ -1,10 +1,11 @@
 //! Owns counts: what they are, their uncertainty, and their sums by time.
 
 use proto::{CameraId, UtcTime, result::FrameResult};
+use serde::Serialize;
 use sqlx::Row;
 
 use crate::{
-    Results, ResultsError,
+    CountsByModel, Results, ResultsError,
     database::{count, parsed, time},
     select::Select,
 };
@@ -32,7 +33,7 @@ pub struct Counts {
 }
 
 /// A share with its uncertainty.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 pub struct Share {
     /// The share, 0 to 1.
     pub share: f64,
@@ -81,7 +82,7 @@ impl Counts {
 
     /// The share without mask among the tracks of which something was said; nothing when there is none. The interval
     /// takes tracks for independent, which those of one person in several clips are not, and the classifier for
-    /// infallible: it is the least uncertainty. [`crate::Confusion`] counts the classifier's errors too.
+    /// infallible: it is the least uncertainty. [`CountsByModel::corrected_share`] counts the classifier's errors too.
     #[must_use]
     pub fn share_without_mask(&self) -> Option<Share> {
         wilson(self.no_mask, self.answered())
@@ -137,15 +138,15 @@ pub struct Bucket {
     /// Start of the minute or hour.
     pub at: UtcTime,
     /// What was counted.
-    pub counts: Counts,
+    pub counts: CountsByModel,
 }
 
-const MINUTES: &str = "SELECT camera, captured_us - (captured_us % 60000000) AS at_us, \
+const MINUTES: &str = "SELECT camera, captured_us - (captured_us % 60000000) AS at_us, model, \
     COUNT(*) AS frames, CAST(SUM(mask) AS BIGINT) AS mask, \
     CAST(SUM(no_mask) AS BIGINT) AS no_mask, CAST(SUM(incorrect) AS BIGINT) AS incorrect, \
     CAST(SUM(uncertain) AS BIGINT) AS uncertain FROM frames WHERE done_us IS NOT NULL";
-const HOURS: &str = "SELECT camera, hour_us AS at_us, frames, mask, no_mask, incorrect, uncertain \
-    FROM hours WHERE frames > 0";
+const HOURS: &str = "SELECT camera, hour_us AS at_us, model, frames, mask, no_mask, incorrect, \
+    uncertain FROM counts_by_hour WHERE 1 = 1";
 
 impl Results {
     /// Counts by camera and minute or hour, in order, for buckets that begin in `[from, until)`; `from` is brought down
@@ -168,7 +169,7 @@ impl Results {
                     .and("camera =", camera.map(ToString::to_string))
                     .and("hour_us >=", Some(window.0))
                     .and("hour_us <", Some(window.1))
-                    .text("ORDER BY camera, hour_us");
+                    .text("ORDER BY camera, hour_us, model");
                 self.buckets(select).await
             }
             (BucketWidth::Minute, Some(camera)) => self.buckets(minutes(camera, window)).await,
@@ -194,15 +195,16 @@ impl Results {
     async fn buckets(&self, select: Select) -> Result<Vec<Bucket>, ResultsError> {
         let told = self.told("count over time");
         let rows = select.query().fetch_all(&self.pool).await.map_err(&told)?;
-        let mut buckets = Vec::with_capacity(rows.len());
+        let mut buckets: Vec<Bucket> = Vec::with_capacity(rows.len());
         for row in &rows {
             let camera: String = row.try_get("camera").map_err(&told)?;
             let at: i64 = row.try_get("at_us").map_err(&told)?;
-            buckets.push(Bucket {
-                camera: parsed("camera", &camera)?,
-                at: time("time", at)?,
-                counts: self.counts_of(row)?,
-            });
+            let (camera, at) = (parsed("camera", &camera)?, time("time", at)?);
+            let counts = self.counts_by_model_of(row)?;
+            match buckets.last_mut().filter(|last| last.camera == camera && last.at == at) {
+                Some(last) => last.counts.add(&counts),
+                None => buckets.push(Bucket { camera, at, counts }),
+            }
         }
         Ok(buckets)
     }
@@ -219,6 +221,16 @@ impl Results {
             uncertain: count("uncertain", column("uncertain")?)?,
         })
     }
+
+    /// The same, with the column of the classifier that said them.
+    pub(crate) fn counts_by_model_of(
+        &self,
+        row: &sqlx::any::AnyRow,
+    ) -> Result<CountsByModel, ResultsError> {
+        let model: String = row.try_get("model").map_err(self.told("read counts"))?;
+        let model = (!model.is_empty()).then(|| parsed("model", &model)).transpose()?;
+        Ok(CountsByModel::of(model, self.counts_of(row)?))
+    }
 }
 
 fn minutes(camera: &CameraId, (from, until): (i64, i64)) -> Select {
@@ -226,7 +238,7 @@ fn minutes(camera: &CameraId, (from, until): (i64, i64)) -> Select {
         .and("camera =", Some(camera.to_string()))
         .and("captured_us >=", Some(from))
         .and("captured_us <", Some(until))
-        .text("GROUP BY camera, captured_us - (captured_us % 60000000) ORDER BY 1, 2")
+        .text("GROUP BY camera, captured_us - (captured_us % 60000000), model ORDER BY 1, 2, 3")
 }
 
 #[cfg(test)]

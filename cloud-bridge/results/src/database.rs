@@ -27,6 +27,7 @@ const MIGRATIONS: &[(i64, &str, &str)] = &[
     (1, "first", include_str!("../migrations/0001_first.sql")),
     (2, "sums", include_str!("../migrations/0002_sums.sql")),
     (3, "tracks", include_str!("../migrations/0003_tracks.sql")),
+    (4, "models", include_str!("../migrations/0004_models.sql")),
 ];
 
 /// A handle on the database. Clones share its connections.
@@ -275,6 +276,7 @@ mod tests {
             "0db1a22508fb35bd259006c45bb28f1b3c8f4dbeef7334742a5183f43702d2bf",
             "f9346604e8b492b315afd36ca78f852d76901fc3682a4be634f27fd6417e928c",
             "9183640764657998bdff200b34788357238d91273c91884370563c4307bdd401",
+            "67eb620c628f176b8def29611f53b91b4b89388c66eb1f58d362a4204b26385c",
         ];
         assert_eq!(landed.len(), MIGRATIONS.len());
         for ((version, _, sql), digest) in MIGRATIONS.iter().zip(landed) {
@@ -308,7 +310,7 @@ mod tests {
         let cameras = results.cameras().await.unwrap();
         let door = cameras.first().unwrap();
         assert_eq!((cameras.len(), door.delivered, door.withheld, door.undecodable), (1, 7, 1, 1));
-        let counts = door.counts;
+        let counts = door.counts.total();
         assert_eq!((counts.frames, counts.mask, counts.no_mask), (6, 4, 2));
         assert_eq!((counts.incorrect, counts.uncertain), (1, 7));
         results.close().await;
@@ -343,7 +345,7 @@ mod tests {
         second.close().await.unwrap();
 
         let results = Results::open(&url).await.unwrap();
-        let counts = async || results.cameras().await.unwrap()[0].counts;
+        let counts = async || results.cameras().await.unwrap()[0].counts.total();
         assert_eq!((counts().await.frames, counts().await.mask), (2, 2));
         let third = result(2);
         assert!(results.insert_result(&third.image, &third, UtcTime::EPOCH).await.unwrap());

@@ -8,7 +8,7 @@ use proto::{
 };
 use serde::{Deserialize, Serialize};
 
-use crate::Track;
+use crate::{CountsByModel, Track};
 
 /// What is known of a frame from its manifest, without regions and cells: those stay in the object.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -129,6 +129,8 @@ pub struct FrameRow {
     pub state: FrameState,
     /// The track of each face of its result; none when it was stored before there were tracks.
     pub tracks: Vec<Track>,
+    /// The tracks that begin in it; its faces, when it was stored before there were tracks. Nothing without a result.
+    pub counts: CountsByModel,
 }
 
 impl FrameRow {

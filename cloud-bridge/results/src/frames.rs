@@ -7,14 +7,15 @@ use proto::{FrameId, Manifest, UtcTime, pack::Within, result::FrameResult};
 use sqlx::{AnyConnection, Row, any::AnyRow};
 
 use crate::{
-    Results, ResultsError,
+    CountsByModel, Results, ResultsError,
     database::{count, from_json, parsed, time, to_json},
     frame::{Awaiting, FrameAbout, FrameFilter, FrameRow, FrameState, Order, StateKind},
     select::Select,
 };
 
 const COLUMNS: &str = "SELECT object_key, frame, captured_us, about, state, awaited_us, tries, \
-    tried_us, reason, done_us, result, tracks FROM frames WHERE 1 = 1";
+    tried_us, reason, done_us, result, tracks, model, CAST(1 AS BIGINT) AS frames, mask, no_mask, incorrect, \
+    uncertain FROM frames WHERE 1 = 1";
 const INSERT: &str = "INSERT INTO frames (object_key, frame, camera, session, captured_us, about, \
     state, awaited_us, tries, mask, no_mask, incorrect, uncertain, clip) \
     VALUES ($1, $2, $3, $4, $5, $6, 'awaiting', $7, 0, 0, 0, 0, 0, $8) ON CONFLICT DO NOTHING";
@@ -203,12 +204,13 @@ impl Results {
             check_known(&mut transaction, key, &result.frame, &told).await?;
         }
         let updated = sqlx::query(
-            "UPDATE frames SET state = 'done', reason = NULL, done_us = $2, result = $3 \
+            "UPDATE frames SET state = 'done', reason = NULL, done_us = $2, result = $3, model = $4 \
              WHERE object_key = $1 AND state <> 'done'",
         )
         .bind(key)
         .bind(now.micros())
         .bind(to_json("result", result)?)
+        .bind(result.model.digest.to_string())
         .execute(&mut *transaction)
         .await
         .map_err(&told)?;
@@ -297,6 +299,10 @@ impl Results {
             captured_at: at("captured_us")?.unwrap_or_default(),
             about: about.map(|json| from_json("manifest", &json)).transpose()?,
             awaited_at: at("awaited_us")?.unwrap_or_default(),
+            counts: match state.kind() {
+                StateKind::Done => self.counts_by_model_of(row)?,
+                StateKind::Awaiting | StateKind::Dead => CountsByModel::default(),
+            },
             state,
         })
     }

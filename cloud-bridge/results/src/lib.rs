@@ -12,6 +12,7 @@
 //! and attempts that are past. Limits: 1,000 rows of any answer that has a limit.
 
 mod audit;
+mod by_model;
 mod clips;
 mod corrected;
 mod counts;
@@ -30,6 +31,7 @@ mod tracks;
 mod users;
 
 pub use audit::{AuditRow, Event};
+pub use by_model::CountsByModel;
 pub use clips::{ClipFilter, ClipRow};
 pub use corrected::Confusion;
 pub use counts::{Bucket, BucketWidth, Counts, Share};

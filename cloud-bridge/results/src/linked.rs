@@ -6,19 +6,20 @@
 
 use std::collections::BTreeMap;
 
-use proto::{CameraId, ClipId, UtcTime, result::FrameResult};
+use proto::{ClipId, UtcTime, result::FrameResult};
 use sqlx::{AnyConnection, Row, any::AnyRow};
 
 use crate::{
     Counts, Results, ResultsError,
     database::{from_json, time, to_json},
-    sums::{self, Sums, hour_of},
+    sums::{self, hour_of},
     tracks::{Tracked, tracks},
 };
 
-/// What a frame had before.
+/// What a frame had before, and where it is counted.
 struct Had {
-    hour: i64,
+    /// Hour, in microseconds, and the classifier's digest as the frame has it: empty where it was not noted.
+    place: (i64, String),
     counts: Counts,
     tracks: Option<String>,
 }
@@ -50,7 +51,7 @@ impl Results {
     ) -> Result<(), ResultsError> {
         let told = self.told("link a clip");
         let rows = sqlx::query(
-            "SELECT object_key, captured_us, result, tracks, CAST(1 AS BIGINT) AS frames, mask, no_mask, incorrect, \
+            "SELECT captured_us, result, tracks, model, CAST(1 AS BIGINT) AS frames, mask, no_mask, incorrect, \
              uncertain FROM frames WHERE clip = $1 AND done_us IS NOT NULL",
         )
         .bind(clip.to_string())
@@ -63,7 +64,7 @@ impl Results {
             had.insert(result.image.clone(), before);
             results.push(result);
         }
-        let mut changes: BTreeMap<i64, [i64; 5]> = BTreeMap::new();
+        let mut changes: BTreeMap<(i64, String), [i64; 5]> = BTreeMap::new();
         for tracked in tracks(results) {
             let Some(had) = had.get(&tracked.key) else { continue };
             let json = to_json("tracks", &tracked.faces)?;
@@ -71,18 +72,20 @@ impl Results {
                 continue;
             }
             write(connection, &tracked, json).await.map_err(&told)?;
-            let change = changes.entry(had.hour).or_default();
+            let change = changes.entry(had.place.clone()).or_default();
             let (now, then) = (tracked.begin.numbers(), had.counts.numbers());
             for (change, (now, then)) in change.iter_mut().zip(now.into_iter().zip(then)) {
                 *change += now.cast_signed() - then.cast_signed();
             }
         }
         if let Some(had) = had.get(new_key) {
-            let [frames, ..] = changes.entry(had.hour).or_default();
+            let [frames, ..] = changes.entry(had.place.clone()).or_default();
             *frames += 1;
         }
-        for (hour, change) in changes {
-            add(connection, &clip.camera, hour, change).await.map_err(&told)?;
+        for ((hour, model), change) in changes {
+            sums::add_counts(connection, &clip.camera, (hour, &model), change)
+                .await
+                .map_err(&told)?;
         }
         Ok(())
     }
@@ -93,7 +96,7 @@ impl Results {
         let captured: UtcTime = time("time", row.try_get("captured_us").map_err(&told)?)?;
         let result: FrameResult = from_json("result", &json)?;
         let had = Had {
-            hour: hour_of(captured),
+            place: (hour_of(captured), row.try_get("model").map_err(&told)?),
             counts: self.counts_of(row)?,
             tracks: row.try_get("tracks").map_err(&told)?,
         };
@@ -120,13 +123,4 @@ async fn write(
     .execute(connection)
     .await
     .map(drop)
-}
-
-async fn add(
-    connection: &mut AnyConnection,
-    camera: &CameraId,
-    hour: i64,
-    change: [i64; 5],
-) -> Result<(), sqlx::Error> {
-    sums::add(connection, camera, hour, &Sums::of_change(change)).await
 }

@@ -1,4 +1,5 @@
-//! Owns the sums by camera and by hour: what is shown at a glance, without counting millions of rows.
+//! Owns the sums by camera and by hour: what is shown at a glance, without counting millions of rows. They are changed
+//! in the transaction that adds what is summed, so that it is added once.
 
 use proto::{CameraId, UtcTime, record::Tally};
 use sqlx::AnyConnection;
@@ -10,56 +11,50 @@ pub(crate) const fn hour_of(at: UtcTime) -> i64 {
     at.micros().div_euclid(HOUR_US) * HOUR_US
 }
 
-/// What is added to the sums.
-#[derive(Debug, Clone, Copy, Default)]
-pub(crate) struct Sums {
-    tally: Tally,
-    /// Frames, mask, no mask, incorrect, uncertain: less where a late frame makes two tracks one.
-    counts: [i64; 5],
-}
-
-impl Sums {
-    pub(crate) fn of_tally(tally: Tally) -> Self {
-        Self { tally, ..Self::default() }
-    }
-
-    /// What was counted, as it differs from before.
-    pub(crate) fn of_change(counts: [i64; 5]) -> Self {
-        Self { counts, ..Self::default() }
-    }
-}
-
-const BY_CAMERA: &str = "INSERT INTO cameras (camera, delivered, withheld, undecodable, frames, \
-    mask, no_mask, incorrect, uncertain) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9) \
+/// Every camera has a row of slots, also one of which only counts are known.
+const SLOTS: &str = "INSERT INTO cameras (camera, delivered, withheld, undecodable) \
+    VALUES ($1, $2, $3, $4) \
     ON CONFLICT (camera) DO UPDATE SET delivered = cameras.delivered + excluded.delivered, \
     withheld = cameras.withheld + excluded.withheld, \
-    undecodable = cameras.undecodable + excluded.undecodable, \
-    frames = cameras.frames + excluded.frames, mask = cameras.mask + excluded.mask, \
-    no_mask = cameras.no_mask + excluded.no_mask, \
-    incorrect = cameras.incorrect + excluded.incorrect, \
-    uncertain = cameras.uncertain + excluded.uncertain";
-const BY_HOUR: &str = "INSERT INTO hours (camera, delivered, withheld, undecodable, frames, \
-    mask, no_mask, incorrect, uncertain, hour_us) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10) \
-    ON CONFLICT (camera, hour_us) DO UPDATE SET delivered = hours.delivered + excluded.delivered, \
-    withheld = hours.withheld + excluded.withheld, \
-    undecodable = hours.undecodable + excluded.undecodable, \
-    frames = hours.frames + excluded.frames, mask = hours.mask + excluded.mask, \
-    no_mask = hours.no_mask + excluded.no_mask, \
-    incorrect = hours.incorrect + excluded.incorrect, \
-    uncertain = hours.uncertain + excluded.uncertain";
+    undecodable = cameras.undecodable + excluded.undecodable";
+const BY_CAMERA: &str = "INSERT INTO counts_by_camera (camera, model, frames, mask, no_mask, incorrect, uncertain) \
+    VALUES ($1, $2, $3, $4, $5, $6, $7) \
+    ON CONFLICT (camera, model) DO UPDATE SET frames = counts_by_camera.frames + excluded.frames, \
+    mask = counts_by_camera.mask + excluded.mask, no_mask = counts_by_camera.no_mask + excluded.no_mask, \
+    incorrect = counts_by_camera.incorrect + excluded.incorrect, \
+    uncertain = counts_by_camera.uncertain + excluded.uncertain";
+const BY_HOUR: &str = "INSERT INTO counts_by_hour (camera, model, frames, mask, no_mask, incorrect, uncertain, hour_us) \
+    VALUES ($1, $2, $3, $4, $5, $6, $7, $8) \
+    ON CONFLICT (camera, hour_us, model) DO UPDATE SET frames = counts_by_hour.frames + excluded.frames, \
+    mask = counts_by_hour.mask + excluded.mask, no_mask = counts_by_hour.no_mask + excluded.no_mask, \
+    incorrect = counts_by_hour.incorrect + excluded.incorrect, \
+    uncertain = counts_by_hour.uncertain + excluded.uncertain";
 
-/// Adds to the camera and to its hour. In the transaction that adds what is summed, so that it is added once.
-pub(crate) async fn add(
+/// Adds slots to their camera.
+pub(crate) async fn add_slots(
     connection: &mut AnyConnection,
     camera: &CameraId,
-    hour_us: i64,
-    sums: &Sums,
+    Tally { delivered, withheld, undecodable }: Tally,
 ) -> Result<(), sqlx::Error> {
-    let Tally { delivered, withheld, undecodable } = sums.tally;
-    let tally = [delivered, withheld, undecodable].map(i64::from);
+    let mut query = sqlx::query(SLOTS).bind(camera.to_string());
+    for n in [delivered, withheld, undecodable] {
+        query = query.bind(i64::from(n));
+    }
+    query.execute(connection).await.map(drop)
+}
+
+/// Adds what a classifier said to its camera and to its hour: frames, mask, no mask, incorrect, uncertain; less where a
+/// late frame makes two tracks one.
+pub(crate) async fn add_counts(
+    connection: &mut AnyConnection,
+    camera: &CameraId,
+    (hour_us, model): (i64, &str),
+    change: [i64; 5],
+) -> Result<(), sqlx::Error> {
+    add_slots(connection, camera, Tally::default()).await?;
     for sql in [BY_CAMERA, BY_HOUR] {
-        let mut query = sqlx::query(sql).bind(camera.to_string());
-        for n in tally.into_iter().chain(sums.counts) {
+        let mut query = sqlx::query(sql).bind(camera.to_string()).bind(model);
+        for n in change {
             query = query.bind(n);
         }
         if sql == BY_HOUR {

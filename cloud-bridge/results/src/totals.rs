@@ -6,7 +6,7 @@ use proto::{CameraId, UtcTime};
 use sqlx::Row;
 
 use crate::{
-    Counts, Results, ResultsError,
+    CountsByModel, Results, ResultsError,
     database::{count, parsed, time},
     select::Select,
 };
@@ -23,7 +23,7 @@ pub struct CameraTotals {
     /// Slots that could not be decoded.
     pub undecodable: u64,
     /// What was counted, in all frames with a result.
-    pub counts: Counts,
+    pub counts: CountsByModel,
     /// Frames without a result yet.
     pub awaiting: u64,
     /// Frames that were given up.
@@ -47,13 +47,14 @@ pub struct Unseen {
     pub slots: u64,
 }
 
-const SUMS: &str = "SELECT camera, delivered, withheld, undecodable, frames, mask, no_mask, \
-    incorrect, uncertain, \
+const SUMS: &str = "SELECT camera, delivered, withheld, undecodable, \
     (SELECT every_ns FROM clips WHERE clips.camera = cameras.camera \
      ORDER BY captured_us DESC LIMIT 1) AS every_ns, \
     (SELECT captured_us FROM frames WHERE frames.camera = cameras.camera \
      ORDER BY captured_us DESC LIMIT 1) AS newest_us \
     FROM cameras ORDER BY camera";
+const COUNTS: &str = "SELECT camera, model, frames, mask, no_mask, incorrect, uncertain \
+    FROM counts_by_camera";
 const WAITING: &str = "SELECT camera, state, COUNT(*) AS frames FROM frames \
     WHERE done_us IS NULL GROUP BY camera, state";
 
@@ -74,12 +75,17 @@ impl Results {
                 delivered: count("delivered", number("delivered")?)?,
                 withheld: count("withheld", number("withheld")?)?,
                 undecodable: count("undecodable", number("undecodable")?)?,
-                counts: self.counts_of(row)?,
                 every_ns: row.try_get("every_ns").map_err(&told)?,
                 newest: newest.map(|at| time("time", at)).transpose()?,
                 ..empty(camera.clone())
             };
             cameras.insert(camera, totals);
+        }
+        for row in &sqlx::query(COUNTS).fetch_all(&self.pool).await.map_err(&told)? {
+            let name: String = row.try_get("camera").map_err(&told)?;
+            let camera: CameraId = parsed("camera", &name)?;
+            let totals = cameras.entry(camera.clone()).or_insert_with(|| empty(camera));
+            totals.counts.add(&self.counts_by_model_of(row)?);
         }
         for row in &sqlx::query(WAITING).fetch_all(&self.pool).await.map_err(&told)? {
             let name: String = row.try_get("camera").map_err(&told)?;
@@ -135,7 +141,7 @@ fn empty(camera: CameraId) -> CameraTotals {
         delivered: 0,
         withheld: 0,
         undecodable: 0,
-        counts: Counts::default(),
+        counts: CountsByModel::default(),
         awaiting: 0,
         dead: 0,
         every_ns: None,

@@ -184,7 +184,7 @@ async fn line(
     let sum = |what: fn(&CameraTotals) -> u64| cameras.iter().map(what).sum::<u64>();
     let mut line = format!(
         "{} frames, {} withheld, {} undecodable, {} wait for their result",
-        sum(|c| c.counts.frames),
+        sum(|c| c.counts.total().frames),
         sum(|c| c.withheld),
         sum(|c| c.undecodable),
         sum(|c| c.awaiting)

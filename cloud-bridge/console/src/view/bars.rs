@@ -1,7 +1,7 @@
 //! Owns bars: parts of a whole side by side, and a share with its interval. Drawn as SVG, since styles in attributes
 //! are forbidden by the content security policy.
 
-use results::{Confusion, Counts, FrameRow, Share};
+use results::{Counts, CountsByModel, Share};
 
 use super::format;
 use crate::texts::Texts;
@@ -55,20 +55,9 @@ pub(crate) struct ShareView {
     pub(crate) length: f64,
 }
 
-/// What is known of the errors of the classifier that said the newest results; nothing when they are of several.
-pub(crate) fn errors(newest: &[FrameRow]) -> Option<Confusion> {
-    let mut models = newest.iter().filter_map(FrameRow::result).map(|result| result.model.digest);
-    let first = models.next()?;
-    models.all(|model| model == first).then(|| Confusion::of(&first)).flatten()
-}
-
-pub(crate) fn share(
-    t: &'static Texts,
-    counts: &Counts,
-    errors: Option<&Confusion>,
-) -> Option<ShareView> {
-    let share = counts.share_without_mask()?;
-    let corrected = errors.and_then(|known| known.share_without_mask(counts));
+pub(crate) fn share(t: &'static Texts, counts: &CountsByModel) -> Option<ShareView> {
+    let share = counts.total().share_without_mask()?;
+    let corrected = counts.corrected_share();
     Some(ShareView {
         share: format::percent(share.share),
         interval: interval(&share),

@@ -78,7 +78,8 @@ pub(crate) fn chart(
     from: UtcTime,
     until: UtcTime,
 ) -> Option<Chart> {
-    let most = buckets.iter().map(|bucket| bucket.counts.all()).max().filter(|most| *most > 0)?;
+    let most =
+        buckets.iter().map(|bucket| bucket.counts.total().all()).max().filter(|most| *most > 0)?;
     let first = from.micros().div_euclid(width.micros());
     let last = until.micros().div_euclid(width.micros()).max(first);
     let slots = usize::try_from(last - first + 1).unwrap_or(1).clamp(1, COLUMNS_MAX);
@@ -92,7 +93,7 @@ pub(crate) fn chart(
     let column = |bucket: &Bucket| {
         let x = place(bucket.at) + step * 0.1;
         let mut y = HEIGHT - BOTTOM;
-        let segments = stack(&bucket.counts).into_iter().map(|(class, n)| {
+        let segments = stack(&bucket.counts.total()).into_iter().map(|(class, n)| {
             let h = format::float(n) * scale;
             y -= h;
             Segment { class, x, y, w: step * 0.8, h }
@@ -125,7 +126,7 @@ const fn stack(counts: &Counts) -> [(&'static str, u64); 4] {
 }
 
 fn title(t: &'static Texts, bucket: &Bucket) -> String {
-    let Counts { mask, no_mask, incorrect, uncertain, .. } = bucket.counts;
+    let Counts { mask, no_mask, incorrect, uncertain, .. } = bucket.counts.total();
     format!(
         "{}: {} {mask}, {} {no_mask}, {} {incorrect}, {} {uncertain}",
         format::time(bucket.at),
@@ -178,7 +179,7 @@ fn times(first: i64, slots: usize, width: BucketWidth, step: f64) -> Vec<Label> 
 }
 
 fn row(bucket: &Bucket) -> Row {
-    let counts = &bucket.counts;
+    let counts = bucket.counts.total();
     let share = counts.share_without_mask();
     Row {
         time: format::time(bucket.at),
@@ -193,11 +194,14 @@ fn row(bucket: &Bucket) -> Row {
 
 #[cfg(test)]
 mod tests {
+    use results::CountsByModel;
+
     use super::*;
     use crate::texts::EN;
 
     fn bucket(at: &str, mask: u64, no_mask: u64) -> Bucket {
         let counts = Counts { frames: 1, mask, no_mask, incorrect: 0, uncertain: 0 };
+        let counts = CountsByModel::of(None, counts);
         Bucket { camera: "door".parse().unwrap(), at: at.parse().unwrap(), counts }
     }
 

@@ -4,10 +4,10 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use askama::Template;
 use proto::{CameraId, UtcTime};
-use results::{Awaiting, CameraTotals, Confusion, Counts, FrameRow, FrameState};
+use results::{Awaiting, CameraTotals, CountsByModel, FrameRow, FrameState};
 
 use super::{
-    bars::{Part, ShareView, classes, errors, share},
+    bars::{Part, ShareView, classes, share},
     faces::{LegendEntry, legend},
     format,
     ledger::{self, LedgerView},
@@ -140,7 +140,7 @@ pub(crate) struct Overview {
 pub(crate) struct Known {
     pub(crate) window: Window,
     pub(crate) totals: Vec<CameraTotals>,
-    pub(crate) counts: BTreeMap<CameraId, Counts>,
+    pub(crate) counts: BTreeMap<CameraId, CountsByModel>,
     pub(crate) live: BTreeMap<CameraId, LiveCamera>,
     pub(crate) newest: Vec<FrameRow>,
     pub(crate) longest_waiting: Option<Awaiting>,
@@ -151,8 +151,9 @@ pub(crate) struct Known {
 
 pub(crate) fn overview(page: Page, known: &Known) -> Overview {
     let t = page.t;
-    let mut all = Counts::default();
-    known.counts.values().for_each(|counts| all.add(counts));
+    let mut by_model = CountsByModel::default();
+    known.counts.values().for_each(|counts| by_model.add(counts));
+    let all = by_model.total();
     let sum = |of: fn(&CameraTotals) -> u64| known.totals.iter().map(of).sum::<u64>();
     let since = |at: UtcTime| {
         let micros = known.now.micros().saturating_sub(at.micros());
@@ -163,7 +164,7 @@ pub(crate) fn overview(page: Page, known: &Known) -> Overview {
         t,
         notices: known.notices.clone(),
         windows: choices(t, "/", known.window),
-        share: share(t, &all, errors(&known.newest).as_ref()),
+        share: share(t, &by_model),
         tracks: format::number(all.all()),
         frames_analysed: format::number(all.frames),
         counts: classes(t, &all),
@@ -185,10 +186,9 @@ fn cards(t: &'static Texts, known: &Known) -> Vec<CameraCard> {
     let totals: BTreeMap<&CameraId, &CameraTotals> =
         known.totals.iter().map(|totals| (&totals.camera, totals)).collect();
     let names: BTreeSet<&CameraId> = totals.keys().copied().chain(known.live.keys()).collect();
-    let errors = errors(&known.newest);
     let card = |name: &CameraId| {
         let (totals, live) = (totals.get(name).copied(), known.live.get(name));
-        card(t, name, totals, live, (known.counts.get(name), errors.as_ref()))
+        card(t, name, totals, live, known.counts.get(name))
     };
     names.into_iter().map(card).collect()
 }
@@ -199,9 +199,9 @@ pub(crate) fn card(
     name: &CameraId,
     totals: Option<&CameraTotals>,
     live: Option<&LiveCamera>,
-    (counts, errors): (Option<&Counts>, Option<&Confusion>),
+    by_model: Option<&CountsByModel>,
 ) -> CameraCard {
-    let counts = counts.copied().unwrap_or_default();
+    let counts = by_model.map(CountsByModel::total).unwrap_or_default();
     CameraCard {
         name: name.to_string(),
         href: format!("/cameras/{name}"),
@@ -210,7 +210,7 @@ pub(crate) fn card(
         counts: classes(t, &counts),
         tracks: format::number(counts.all()),
         frames: format::number(counts.frames),
-        share: share(t, &counts, errors),
+        share: by_model.and_then(|counts| share(t, counts)),
         ledger: ledger::view(t, live.map(|live| &live.status.ledger), totals),
         awaiting: totals.map_or(0, |totals| totals.awaiting),
         dead: totals.map_or(0, |totals| totals.dead),

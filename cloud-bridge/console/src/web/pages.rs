@@ -9,7 +9,7 @@ use axum::{
 use base::{Fault, Faulty};
 use proto::{CameraId, FrameId, UtcTime};
 use results::{
-    BucketWidth, Counts, FrameFilter, FramePlace, FrameRow, Order, ResultsError, StateKind,
+    BucketWidth, CountsByModel, FrameFilter, FramePlace, FrameRow, Order, ResultsError, StateKind,
 };
 use serde::Deserialize;
 
@@ -18,7 +18,6 @@ use crate::{
     app::App,
     live::{Broker, LiveCamera},
     view::{
-        bars::errors,
         camera::{CameraPage, unseen_rows, watch_view},
         chart::chart,
         faces::legend,
@@ -102,8 +101,8 @@ async fn known(app: &App, asked: Option<Window>) -> Result<Known, ResultsError> 
         window = Window::All;
     }
     if window == Window::All {
-        let counted = totals.iter().filter(|totals| totals.counts.frames > 0);
-        counts = counted.map(|totals| (totals.camera.clone(), totals.counts)).collect();
+        let counted = totals.iter().filter(|totals| totals.counts.total().frames > 0);
+        counts = counted.map(|totals| (totals.camera.clone(), totals.counts.clone())).collect();
     }
     let newest = app.results.frames(&FrameFilter::default(), NEWEST).await?;
     let dead = FrameFilter { state: Some(StateKind::Dead), ..FrameFilter::default() };
@@ -140,8 +139,8 @@ async fn counts(
     window: Window,
     now: UtcTime,
     camera: Option<&CameraId>,
-) -> Result<BTreeMap<CameraId, Counts>, ResultsError> {
-    let mut sums: BTreeMap<CameraId, Counts> = BTreeMap::new();
+) -> Result<BTreeMap<CameraId, CountsByModel>, ResultsError> {
+    let mut sums: BTreeMap<CameraId, CountsByModel> = BTreeMap::new();
     if window == Window::All {
         return Ok(sums);
     }
@@ -188,7 +187,7 @@ async fn camera_page(
         window = Window::All;
     }
     if window == Window::All {
-        sums.extend(totals.iter().map(|totals| (camera.clone(), totals.counts)));
+        sums.extend(totals.iter().map(|totals| (camera.clone(), totals.counts.clone())));
     }
     let newest = totals.as_ref().and_then(|totals| totals.newest);
     let (width, from, until) = drawn(window, newest, now);
@@ -209,13 +208,7 @@ async fn camera_page(
         },
         t,
         notices: notices_of(app, broker, frames.first()).await,
-        camera: card(
-            t,
-            camera,
-            totals.as_ref(),
-            live,
-            (sums.get(camera), errors(&frames).as_ref()),
-        ),
+        camera: card(t, camera, totals.as_ref(), live, sums.get(camera)),
         windows: choices(t, &path, window),
         chart: chart(t, &buckets, width, from, until),
         legend: legend(t),

@@ -27,8 +27,8 @@ pub(crate) async fn two_handles_write_at_once(one: &Results, two: &Results) {
     assert_eq!(a + b, 3 * FRAMES, "a write counted twice, or not at all");
     let cameras = one.cameras().await.unwrap();
     assert_eq!(cameras.len(), 1);
-    assert_eq!((cameras[0].delivered, cameras[0].counts.frames), (FRAMES, FRAMES));
-    assert_eq!(cameras[0].counts.mask, FRAMES);
+    assert_eq!((cameras[0].delivered, cameras[0].counts.total().frames), (FRAMES, FRAMES));
+    assert_eq!(cameras[0].counts.total().mask, FRAMES);
 }
 
 /// How many of the writes were the first of their kind.
@@ -114,7 +114,7 @@ async fn two_processes_on_one_file_write_at_once() {
         results.frames(&filter, 1000).await.unwrap().len(),
         usize::try_from(FRAMES).unwrap()
     );
-    assert_eq!(results.cameras().await.unwrap()[0].counts.mask, FRAMES);
+    assert_eq!(results.cameras().await.unwrap()[0].counts.total().mask, FRAMES);
 }
 
 #[tokio::test]

@@ -37,6 +37,7 @@ const STORIES: &[(&str, Story)] = &[
     ("frames come in pages of both orders", |r| Box::pin(frames::frames_in_pages(r))),
     ("sums follow from what was written once", |r| Box::pin(sums::written_once(r))),
     ("minutes and hours say the same", |r| Box::pin(sums::minutes_and_hours(r))),
+    ("classifiers are counted apart", |r| Box::pin(sums::by_model(r))),
     ("a late frame links what it lies between", |r| Box::pin(tracks::late_frame(r))),
     ("tracks do not depend on the order of arrival", |r| Box::pin(tracks::any_order(r))),
     ("slots without a frame are shown with reasons", |r| Box::pin(sums::unseen(r))),

@@ -7,7 +7,7 @@ use proto::{
     record::{ClipFailure, SlotOutcome},
     result::FaceLabel::{Incorrect, Mask, NoMask, NotAFace, Uncertain},
 };
-use results::{BucketWidth, Counts, Results};
+use results::{BucketWidth, Confusion, Counts, CountsByModel, FrameFilter, Results};
 
 use crate::example::{EVERY_NS, at, frame, receipt, record, result};
 
@@ -40,7 +40,7 @@ pub(crate) async fn written_once(results: Results) {
     assert_eq!(door.camera.as_str(), "door");
     assert_eq!((door.delivered, door.withheld, door.undecodable), (3, 3, 0));
     let counts = Counts { frames: 2, mask: 3, no_mask: 1, incorrect: 1, uncertain: 1 };
-    assert_eq!(door.counts, counts);
+    assert_eq!(door.counts.total(), counts);
     assert_eq!((door.awaiting, door.dead), (0, 1));
     assert_eq!((yard.awaiting, yard.dead), (1, 1));
     assert_eq!((door.every_ns, door.newest), (Some(EVERY_NS), Some(at(20))));
@@ -58,7 +58,7 @@ pub(crate) async fn minutes_and_hours(results: Results) {
         let (from, until) = (at(-1), at(3 * 3600 + 60));
         let from = from.plus_ns(-3_600_000_000_000);
         let buckets = results.counts_over_time(Some(&door), width, from, until).await.unwrap();
-        let seen: Vec<_> = buckets.iter().map(|b| (b.at, b.counts.all())).collect();
+        let seen: Vec<_> = buckets.iter().map(|b| (b.at, b.counts.total().all())).collect();
         assert_eq!(seen, [(at(0), 6), (at(3 * 3600), 2)], "{width:?}");
         let all = results.counts_over_time(None, width, from, until).await.unwrap();
         assert_eq!(all.len(), 3, "{width:?}");
@@ -66,6 +66,37 @@ pub(crate) async fn minutes_and_hours(results: Results) {
         let inside = results.counts_over_time(Some(&door), width, at(30), at(3 * 3600)).await;
         assert_eq!(inside.unwrap().len(), 1, "{width:?}");
     }
+}
+
+/// Around a change of classifier each one's counts stay its own, in every sum, and so does what corrects them.
+pub(crate) async fn by_model(results: Results) {
+    let shipped: Vec<_> = Confusion::shipped().map(|known| known.digest).collect();
+    let said = [[NoMask, NoMask, Mask], [Mask, Mask, NoMask]];
+    let mut expected = CountsByModel::default();
+    for (slot, (digest, labels)) in (0..).step_by(2).zip(shipped.iter().zip(&said)) {
+        let (manifest, key) = frame("door", slot);
+        let mut result = result(&manifest, labels);
+        result.model.digest = *digest;
+        results.insert_result(&key, &result, at(61)).await.unwrap();
+        expected.add(&CountsByModel::of(Some(*digest), Counts::of(&result)));
+    }
+    let door = "door".parse().unwrap();
+    assert_eq!(results.cameras().await.unwrap()[0].counts, expected);
+    for width in [BucketWidth::Minute, BucketWidth::Hour] {
+        let buckets = results.counts_over_time(Some(&door), width, at(0), at(60)).await.unwrap();
+        let [bucket] = buckets.as_slice() else { panic!("{buckets:?}") };
+        assert_eq!(bucket.counts, expected, "{width:?}");
+    }
+    let mut frames = CountsByModel::default();
+    let rows = results.frames(&FrameFilter::default(), 10).await.unwrap();
+    rows.iter().for_each(|row| frames.add(&row.counts));
+    assert_eq!(frames, expected);
+    assert!(expected.corrected_share().is_some());
+    // One answer of a classifier that nobody knows, and nothing is corrected any more.
+    let (manifest, key) = frame("door", 4);
+    results.insert_result(&key, &result(&manifest, &[Mask]), at(62)).await.unwrap();
+    let counts = results.cameras().await.unwrap().remove(0).counts;
+    assert_eq!((counts.total().all(), counts.corrected_share()), (7, None));
 }
 
 pub(crate) async fn unseen(results: Results) {

@@ -60,17 +60,18 @@ async fn known(results: &Results, camera: &str) -> Known {
     for width in [BucketWidth::Minute, BucketWidth::Hour] {
         let (from, until) = (at(-7_200), at(7_200));
         let found = results.counts_over_time(Some(&camera.camera), width, from, until).await;
-        buckets.push(found.unwrap().into_iter().map(|b| (b.at, b.counts)).collect::<Vec<_>>());
+        buckets
+            .push(found.unwrap().into_iter().map(|b| (b.at, b.counts.total())).collect::<Vec<_>>());
     }
     let [minutes, hours] = buckets.try_into().unwrap();
     for sum in [&minutes, &hours] {
         let mut all = Counts::default();
         sum.iter().for_each(|(_, counts)| all.add(counts));
-        assert_eq!(all, camera.counts, "the sums of {} do not agree", camera.camera);
+        assert_eq!(all, camera.counts.total(), "the sums of {} do not agree", camera.camera);
     }
     Known {
         tracks: frames.into_iter().map(|row| (row.frame.slot, row.tracks)).collect(),
-        camera: camera.counts,
+        camera: camera.counts.total(),
         minutes,
         hours,
     }

@@ -9,7 +9,10 @@ use proto::{
     manifest::{ModelRef, PolicyRef},
     result::{FaceResult, FrameResult, Placement},
 };
-use results::{ClipFilter, ClipRow, FrameFilter, FrameRow, FrameState, Order, ROWS_MAX, Results};
+use results::{
+    ClipFilter, ClipRow, CountsByModel, FrameFilter, FrameRow, FrameState, Order, ROWS_MAX,
+    Results, Track,
+};
 use serde::Serialize;
 use store::FrameReader;
 
@@ -38,6 +41,8 @@ struct Frame {
     width: u32,
     height: u32,
     faces: Vec<FaceResult>,
+    /// The track of each face: those with one number in one clip are one person, and vote.
+    tracks: Vec<Track>,
     mask: u32,
     no_mask: u32,
     incorrect: u32,
@@ -49,7 +54,8 @@ struct Frame {
 }
 
 impl Frame {
-    fn of(result: &FrameResult, image: String, annotated: Option<String>) -> Self {
+    /// `result` is the row's.
+    fn of(row: &FrameRow, result: &FrameResult, image: String, annotated: Option<String>) -> Self {
         Self {
             clip: result.frame.clip.to_string(),
             frame: result.frame.to_string(),
@@ -59,6 +65,7 @@ impl Frame {
             width: result.width,
             height: result.height,
             faces: result.faces.clone(),
+            tracks: row.tracks.clone(),
             mask: result.mask,
             no_mask: result.no_mask,
             incorrect: result.incorrect,
@@ -84,6 +91,7 @@ pub(super) async fn gather(
     let (mut frames, mut wanted) = (Vec::new(), Vec::new());
     for video in videos {
         let mut about = VideoReport::new(video.path.display().to_string());
+        let mut counts = CountsByModel::default();
         let clips = newest_run(&running.results, video).await?;
         for clip in &clips {
             about.add_clip(clip);
@@ -94,9 +102,9 @@ pub(super) async fn gather(
                     FrameState::Done { result, .. } => {
                         let image = file(&row, "frames");
                         save(&reader, &row, options.out.join(&image), shutdown).await?;
-                        about.add_result(result);
+                        counts.add(&row.counts);
                         let annotated = options.annotated.then(|| file(&row, "annotated"));
-                        frames.push(Frame::of(result, image, annotated.clone()));
+                        frames.push(Frame::of(&row, result, image, annotated.clone()));
                         let result = result.clone();
                         wanted.extend(annotated.map(|file| annotate::Wanted { row, result, file }));
                     }
@@ -109,6 +117,7 @@ pub(super) async fn gather(
                 }
             }
         }
+        about.count(&counts);
         judge(&mut about, statuses.get(&video.camera.id));
         report.videos.push(about);
     }
@@ -203,8 +212,8 @@ fn judge(about: &mut VideoReport, status: Option<&CameraStatus>) {
     if about.undecodable > 0 {
         about.missing.push(format!("{} pictures could not be decoded", about.undecodable));
     }
-    let frames = u64::from(about.frames);
-    if frames != about.delivered {
-        about.missing.push(format!("{} of {} frames have a result", frames, about.delivered));
+    if about.frames != about.delivered {
+        let (frames, delivered) = (about.frames, about.delivered);
+        about.missing.push(format!("{frames} of {delivered} frames have a result"));
     }
 }

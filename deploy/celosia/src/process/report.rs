@@ -3,8 +3,8 @@
 use std::{collections::BTreeMap, path::PathBuf};
 
 use comfy_table::{Table, presets};
-use proto::{record::SlotOutcome, result::FrameResult};
-use results::ClipRow;
+use proto::record::SlotOutcome;
+use results::{ClipRow, Counts, CountsByModel, Share};
 use serde::Serialize;
 
 use crate::supervisor::Memory;
@@ -38,15 +38,19 @@ pub struct VideoReport {
     /// Slots that could not be decoded.
     pub undecodable: u64,
     /// Frames with a result.
-    pub frames: u32,
-    /// Counted faces with a mask.
+    pub frames: u64,
+    /// Counted tracks with a mask: the faces of one person in consecutive frames of one clip are one, and vote.
     pub mask: u64,
-    /// Counted faces without.
+    /// Counted tracks without.
     pub no_mask: u64,
-    /// Counted faces with a mask worn incorrectly.
+    /// Counted tracks with a mask worn incorrectly.
     pub incorrect: u64,
-    /// Counted faces too small to say.
+    /// Counted tracks too small to say.
     pub uncertain: u64,
+    /// The share without mask among tracks of which something was said, as it was counted.
+    pub share_without_mask: Option<Share>,
+    /// The same with the classifier's errors taken off, where they are known.
+    pub corrected_share_without_mask: Option<Share>,
     /// One line for everything that is missing.
     pub missing: Vec<String>,
 }
@@ -73,17 +77,27 @@ impl VideoReport {
         }
     }
 
-    pub(super) fn add_result(&mut self, result: &FrameResult) {
-        self.frames += 1;
-        self.mask += u64::from(result.mask);
-        self.no_mask += u64::from(result.no_mask);
-        self.incorrect += u64::from(result.incorrect);
-        self.uncertain += u64::from(result.uncertain);
+    /// What was counted in all of its frames.
+    pub(super) fn count(&mut self, counts: &CountsByModel) {
+        let Counts { frames, mask, no_mask, incorrect, uncertain } = counts.total();
+        (self.frames, self.mask, self.no_mask) = (frames, mask, no_mask);
+        (self.incorrect, self.uncertain) = (incorrect, uncertain);
+        self.share_without_mask = counts.total().share_without_mask();
+        self.corrected_share_without_mask = counts.corrected_share();
     }
 
     pub(super) fn slots(&self) -> u64 {
         self.delivered + self.withheld.values().sum::<u64>() + self.undecodable
     }
+}
+
+/// A share with its interval, for people.
+fn percent(share: Option<Share>) -> String {
+    let hundredth = |part: f64| 100.0 * part;
+    share.map_or_else(String::new, |Share { share, low, high, .. }| {
+        let [share, low, high] = [share, low, high].map(hundredth);
+        format!("{share:.0}% ({low:.0} to {high:.0})")
+    })
 }
 
 /// The word for a value of a closed set, as it stands in JSON.
@@ -118,6 +132,8 @@ impl Report {
             "no mask",
             "incorrect",
             "uncertain",
+            "without mask",
+            "corrected",
         ]);
         for video in &self.videos {
             let withheld: Vec<String> =
@@ -133,12 +149,15 @@ impl Report {
                 video.no_mask.to_string(),
                 video.incorrect.to_string(),
                 video.uncertain.to_string(),
+                percent(video.share_without_mask),
+                percent(video.corrected_share_without_mask),
             ]);
         }
         let (seconds, cpu, results) = (self.seconds, self.cpu_seconds, self.results.display());
         let memory = self.memory_bytes.text();
         format!(
-            "{table}\n{seconds:.1} s, {cpu:.1} s of CPU; at most {memory}; results in {results}"
+            "{table}\nCounted are people of a clip, not faces of frames; shares of those of whom something was said, \
+             with 95% intervals.\n{seconds:.1} s, {cpu:.1} s of CPU; at most {memory}; results in {results}"
         )
     }
 }

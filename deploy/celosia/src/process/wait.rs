@@ -134,7 +134,7 @@ async fn look(
         progress.held += ledger.held;
     }
     for camera in running.results.cameras().await? {
-        progress.done += camera.counts.frames;
+        progress.done += camera.counts.total().frames;
         progress.awaiting += camera.awaiting;
     }
     Ok(progress)
