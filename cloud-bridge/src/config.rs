@@ -30,8 +30,7 @@ struct File {
     #[serde(default = "receipt_after_default")]
     receipt_after: ReceiptAfterEntry,
     broker: Option<BrokerAddress>,
-    #[serde(default = "pack_default")]
-    pack: PackEntry,
+    pack: Option<PackEntry>,
     store: store::Settings,
     #[serde(default)]
     function: FunctionEntry,
@@ -80,10 +79,6 @@ const fn outbox_bytes_default() -> u64 {
 
 const fn receipt_after_default() -> ReceiptAfterEntry {
     ReceiptAfterEntry::Outbox
-}
-
-const fn pack_default() -> PackEntry {
-    PackEntry::Frame
 }
 
 const fn inference_default() -> Placement {
@@ -173,7 +168,11 @@ impl Config {
             problems.push(error.to_string());
             String::new()
         });
-        let default = if file.store.endpoint.is_some() { LOCAL } else { AMAZON };
+        // At Amazon's each object is paid for; in a store of one's own a frame's result is just seen sooner by itself.
+        let (default, pack) = match file.store.endpoint {
+            Some(_) => (LOCAL, Packing::Frame),
+            None => (AMAZON, Packing::Clip),
+        };
         let poll = file.poll.map_or(default.poll, |span| span.0);
         let poll_max = file.poll_max.map_or(default.poll_max.max(poll), |span| span.0);
         if !POLLS.contains(&poll) || !POLLS.contains(&poll_max) || poll_max < poll {
@@ -206,8 +205,9 @@ impl Config {
                 ReceiptAfterEntry::Store => ReceiptAfter::Store,
             },
             pack: match file.pack {
-                PackEntry::Frame => Packing::Frame,
-                PackEntry::Clip => Packing::Clip,
+                Some(PackEntry::Frame) => Packing::Frame,
+                Some(PackEntry::Clip) => Packing::Clip,
+                None => pack,
             },
             broker: file.broker,
             store: file.store,
@@ -264,13 +264,14 @@ mod tests {
     fn a_short_file_has_the_stated_defaults() {
         let config = load(&format!("{HEAD}{STORE}")).unwrap();
         assert_eq!(config.outbox_bytes_max, 20_000_000_000);
-        assert_eq!((config.receipt_after, config.pack), (ReceiptAfter::Outbox, Packing::Frame));
+        assert_eq!((config.receipt_after, config.pack), (ReceiptAfter::Outbox, Packing::Clip));
         assert_eq!(config.patience, Patience { overdue: Duration::from_secs(60), tries_max: 5 });
         assert_eq!((config.function.as_str(), config.pace), ("mask", AMAZON));
         assert_eq!(config.inference, Placement::Lambda);
         assert!(config.outbox.is_absolute() && config.database.starts_with("sqlite:/"));
         let own = format!("{HEAD}{STORE}endpoint = 'http://127.0.0.1:1'\n");
-        assert_eq!(load(&own).unwrap().pace, LOCAL);
+        let own = load(&own).unwrap();
+        assert_eq!((own.pace, own.pack), (LOCAL, Packing::Frame));
     }
 
     #[test]

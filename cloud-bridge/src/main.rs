@@ -39,7 +39,7 @@ A configuration:
   receipt_key = \"receipt.key\"         # secret seed, 64 hexadecimal digits
   receipt_after = \"outbox\"            # or store: no single disk loses a clip, an outage of the store holds up edges
   broker = { host = \"localhost\", port = 8883 }
-  pack = \"frame\"                      # or clip: the frames of a clip as one object; cheaper, seen a little later
+  pack = \"frame\"                      # clip with Amazon S3: the frames of a clip as one object; cheaper, seen later
   inference = \"lambda\"
   inference = \"lambda\"               # or fog: the same function in a host beside the bridge, which asks it itself
   poll = \"500ms\"                      # 2s with Amazon S3, where each look costs; results are shown that much later

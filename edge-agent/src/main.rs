@@ -46,7 +46,7 @@ A configuration:
   source = \"rtsp://10.0.0.7/main\"   # or a file, /dev/video0, test:bars, test:ball, test:black
   user = \"viewer\"
   password_file = \"door.password\"
-  clip = \"10s\"                      # 1s to 60s
+  clip = \"20s\"                      # 1s to 60s
   every = \"5s\"                      # one frame each 5s
   schedule = { record = \"10s\", each = \"60s\" }   # without it: always
 

@@ -56,8 +56,8 @@ pub(super) fn text(power: &Power) -> String {
     text.push_str(&format!(
         "\nDollars by the prices of {}, {}, {} ({}). The time of S3 is assumed: {} ms to read, {} ms to write, billed with \
          the function's own. Bold: the cheapest that keeps both goals.\n\n# One camera for 30 days\n\nIn dollars, at {} MB, \
-         one frame each {} s, of {} kB, kept for {} days. A clip of 10 s is 2 frames an object, one of 60 s is 12; \
-         *1* is `pack = \"frame\"`. The bridge asks for the result of each object {} times by its key, the last time with \
+         one frame each {} s, of {} kB, kept for {} days. A clip of 20 s, the default, is 4 frames an object, one of 60 s \
+         is 12; *1* is `pack = \"frame\"`, the default of a store of one's own. The bridge asks for the result of each object {} times by its key, the last time with \
          success, and lists each {} s. The last columns hold everything but storage against the function alone in 2021: \
          ${} to ${} for {} s of video.\n\n{MONTHS}",
         prices.region,
