@@ -201,7 +201,7 @@ impl Forwarder {
     async fn ask(&self, objects: &[String]) {
         let Some(inference) = &self.way.inference else { return };
         for object in objects {
-            match tokio::time::timeout(ASK_MAX, inference.ask(object)).await {
+            match tokio::time::timeout(ASK_MAX, inference.ask(object, 1)).await {
                 Ok(Ok(())) => self.bridge.count(count::ASKED),
                 Ok(Err(error)) => {
                     self.bridge.count(count::INVOKE_FAILED);

@@ -54,11 +54,12 @@ impl Faulty for InferenceError {
 /// Asks for results.
 #[async_trait]
 pub trait Inference: Send + Sync {
-    /// Asks for the result of the object at this key, a frame or a pack. Returns when the question was taken.
+    /// Asks for the result of the object at this key, a frame or a pack; `tries` is how often, with this time. Returns when
+    /// the question was taken.
     ///
     /// # Errors
     /// When it was not.
-    async fn ask(&self, object_key: &str) -> Result<(), InferenceError>;
+    async fn ask(&self, object_key: &str, tries: u64) -> Result<(), InferenceError>;
 }
 
 /// The function: gets the event that Amazon S3 would have sent.
@@ -84,11 +85,13 @@ impl LambdaFunction {
         Self { client, name, region, bucket, clock }
     }
 
-    fn event(&self, object_key: &str) -> serde_json::Value {
+    fn event(&self, object_key: &str, tries: u64) -> serde_json::Value {
         let micros = self.clock.utc_micros();
         let at = UtcTime::from_micros(micros).unwrap_or(UtcTime::EPOCH);
         let bucket = &self.bucket;
         json!({ "Records": [{
+            // Not of S3: the function sets aside what it fails on for the third time, and may have another process each.
+            "tries": tries,
             "eventVersion": "2.1",
             "eventSource": "aws:s3",
             "awsRegion": self.region,
@@ -130,8 +133,8 @@ fn url_encode(key: &str) -> String {
 
 #[async_trait]
 impl Inference for LambdaFunction {
-    async fn ask(&self, object_key: &str) -> Result<(), InferenceError> {
-        let event = self.event(object_key).to_string();
+    async fn ask(&self, object_key: &str, tries: u64) -> Result<(), InferenceError> {
+        let event = self.event(object_key, tries).to_string();
         let request = self.client.invoke().function_name(&self.name);
         let request = request.invocation_type(InvocationType::Event).payload(Blob::new(event));
         match request.send().await {
@@ -189,7 +192,7 @@ where
 /// Inference that only remembers what it was asked, or is away: for tests.
 #[derive(Debug, Default)]
 pub struct MemoryInference {
-    asked: Mutex<Vec<String>>,
+    asked: Mutex<Vec<(String, u64)>>,
     away: std::sync::atomic::AtomicBool,
 }
 
@@ -197,7 +200,15 @@ impl MemoryInference {
     /// Every key it was asked for, in order.
     #[must_use]
     pub fn asked(&self) -> Vec<String> {
-        self.asked.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        let asked = self.asked.lock().unwrap_or_else(PoisonError::into_inner);
+        asked.iter().map(|(key, _)| key.clone()).collect()
+    }
+
+    /// How often it was told that it was asked for, question by question.
+    #[must_use]
+    pub fn tries(&self) -> Vec<u64> {
+        let asked = self.asked.lock().unwrap_or_else(PoisonError::into_inner);
+        asked.iter().map(|(_, tries)| *tries).collect()
     }
 
     /// Takes nothing from now on, or takes questions again.
@@ -208,13 +219,13 @@ impl MemoryInference {
 
 #[async_trait]
 impl Inference for MemoryInference {
-    async fn ask(&self, object_key: &str) -> Result<(), InferenceError> {
+    async fn ask(&self, object_key: &str, tries: u64) -> Result<(), InferenceError> {
         if self.away.load(std::sync::atomic::Ordering::SeqCst) {
             let why = "as planned".to_owned();
             return Err(InferenceError::Unavailable { name: "memory".to_owned(), why });
         }
         let mut asked = self.asked.lock().unwrap_or_else(PoisonError::into_inner);
-        asked.push(object_key.to_owned());
+        asked.push((object_key.to_owned(), tries));
         Ok(())
     }
 }

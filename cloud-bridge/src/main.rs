@@ -40,7 +40,6 @@ A configuration:
   receipt_after = \"outbox\"            # or store: no single disk loses a clip, an outage of the store holds up edges
   broker = { host = \"localhost\", port = 8883 }
   pack = \"frame\"                      # clip with Amazon S3: the frames of a clip as one object; cheaper, seen later
-  inference = \"lambda\"
   inference = \"lambda\"               # or fog: the same function in a host beside the bridge, which asks it itself
   poll = \"500ms\"                      # 2s with Amazon S3, where each look costs; results are shown that much later
   poll_max = \"5s\"                     # 60s with Amazon S3; while a result does not come

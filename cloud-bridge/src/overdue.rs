@@ -110,16 +110,17 @@ impl Overdue {
             return self.give_up(key, &format!("no result after {tries} more invocations")).await;
         }
         if !asked.contains(&object) {
-            self.ask(&object).await?;
-            tracing::warn!(object, tries = frame.tries + 1, "overdue, the function was asked");
+            let tries = frame.tries.saturating_add(1);
+            self.ask(&object, tries).await?;
+            tracing::warn!(object, tries, "overdue, the function was asked");
             asked.insert(object);
         }
         let now = self.bridge.utc();
         self.write("note a try", || self.book.tried(key, now)).await
     }
 
-    async fn ask(&self, object: &str) -> Result<(), Away> {
-        if let Err(error) = self.inference.ask(object).await {
+    async fn ask(&self, object: &str, tries: u64) -> Result<(), Away> {
+        if let Err(error) = self.inference.ask(object, tries).await {
             self.bridge.count(count::INVOKE_FAILED);
             raise(&self.bridge, "invoke the function", &error);
             tracing::warn!(object, %error, "what is overdue could not be asked for");

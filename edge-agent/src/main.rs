@@ -46,9 +46,9 @@ A configuration:
   source = \"rtsp://10.0.0.7/main\"   # or a file, /dev/video0, test:bars, test:ball, test:black
   user = \"viewer\"
   password_file = \"door.password\"
-  clip = \"20s\"                      # 1s to 60s
+  clip = \"30s\"                      # 1s to 60s; packed on Amazon's S3, longer ones cost less
   every = \"5s\"                      # one frame each 5s
-  schedule = { record = \"10s\", each = \"60s\" }   # without it: always
+  schedule = { record = \"30s\", each = \"5m\" }   # without it: always
 
   [[camera]]
   id = \"archive\"

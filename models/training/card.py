@@ -32,6 +32,10 @@ def of_network(name, reads, figures):
     text += both("perceptron", reads, figures["perceptron"])
     if "32 bits" in figures:
         text += both(f"{name}, weights of 32 bits", reads, figures["32 bits"])
+    if "leaving" in figures:
+        text += "".join(line(f"{name}, as it leaves", reads, view, size, figures["leaving"][f"{view} {size}"]) for view, size in SHOWN)
+    if "noiseless" in figures:
+        text += both("another of its kind", "8x1 clear cells", figures["noiseless"])
     if "strict" in figures:
         text += both(name, "cells of `strict`", figures["strict"])
         text += both("one of its own", "cells of `strict`", figures["strict, own"])

@@ -145,9 +145,32 @@ def levels(data, p, seed):
     return found
 
 
+def coarse(p, worth):
+    """Answers as they leave: `Coarse` of the privacy crate, with what its three levels are worth."""
+    none, left = p[:, 3] >= NOT_A_FACE_MIN, np.zeros_like(p)
+    said = np.where(none, 3, p[:, :3].argmax(1))
+    top = p[np.arange(len(p)), said]
+    level = np.array(worth)[np.digitize(top, LEVELS[1:3])]
+    rest, nearer = (1 - level)[:, None], np.where(p[:, :1] >= p[:, 1:2], (2 / 3, 1 / 3), (1 / 3, 2 / 3))
+    left[:, :3] = rest / 2
+    left[said == 2, :2] = (rest * nearer)[said == 2]
+    left[none, :3] = rest[none] / 3
+    left[np.arange(len(p)), said] = level
+    return left
+
+
+def leaving(data, p, seed):
+    """Held-out answers as they leave: levels of each half of the groups are worth what those of the other were."""
+    half, left = np.random.default_rng(seed).permutation(data["group"].max() + 1)[data["group"]] % 2, np.zeros_like(p)
+    for held in (0, 1):
+        other = np.flatnonzero(half != held)
+        left[half == held] = coarse(p[half == held], levels(take(data, other), p[other], seed))
+    return left
+
+
 def confusion(data, p):
     """How often each truth (row) is answered so (column: mask, no mask, incorrect, not a face), on the detector's boxes of
-    32 px and more, held out."""
-    at = np.flatnonzero((data["view"] == "detected") & (data["kind"] < 3) & (data["side"] >= REPORTED_PX))
+    faces that are answered, held out."""
+    at = np.flatnonzero((data["view"] == "detected") & (data["kind"] < 3) & (data["side"] >= UNCERTAIN_PX))
     answer = np.where(p[at, 3] >= NOT_A_FACE_MIN, 3, p[at, :3].argmax(1))
     return [[int(((data["kind"][at] == truth) & (answer == said)).sum()) for said in range(4)] for truth in range(3)]

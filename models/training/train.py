@@ -29,6 +29,8 @@ POLICIES = {
     "cells": {"name": "mask-8x1", "grid": (8, 1), "arguments": ["--policy", "cells"], "vary": False, "steps": 1800}}
 # Reads what the network for `cells` reads, under more noise: has it to have its own?
 STRICT = ["--policy", "strict"]
+# The same cells of the clear face: what noise and quanta cost.
+NOISELESS = ["--grid", "8x1", "--noise", "0", "--quantum", "1"]
 
 
 def looks(options, arguments, grid, work):
@@ -78,6 +80,13 @@ def strict(options, pool, crossed, work, **how):
             "strict, own": judged(data, options, own.scores(data))[2]}
 
 
+def noiseless(options, pool, work, **how):
+    """Figures of networks as those for `cells`, on clear faces."""
+    data = looks(options, NOISELESS, POLICIES["cells"]["grid"], work)
+    crossed = measure.CrossValidation(pool, data, options.seed, options.folds, **how)
+    return {"noiseless": judged(data, options, crossed.scores(data))[2]}
+
+
 def run(options, policy, pool, work) -> None:
     of = POLICIES[policy]
     data = looks(options, of["arguments"], of["grid"], work)
@@ -92,7 +101,9 @@ def run(options, policy, pool, work) -> None:
     figures["perceptron"] = judged(data, options, other.scores(data))[2]
     figures["32 bits"] = judged(data, options, crossed.scores(data, written=lambda network: network))[2]
     if policy == "cells":
-        figures |= strict(options, pool, crossed, work, **how)
+        figures |= strict(options, pool, crossed, work, **how) | noiseless(options, pool, work, **how)
+    if policy == "solid":
+        figures["leaving"] = measure.report(data, measure.leaving(data, p, options.seed), options.seed)
     path = written(options, policy, taught.result(), figures["temperature"], data, p)
     path.with_suffix(".figures.json").write_text(json.dumps(figures, indent=1) + "\n")
 

@@ -79,7 +79,7 @@ fn masks_are_counted_as_they_are_put_on_and_taken_off() {
     assert_eq!(counted, COUNTED.map(|label| people(&all, label)), "{of_video}");
     let faces: u32 = all.iter().map(|f| f.mask + f.no_mask + f.incorrect + f.uncertain).sum();
     assert!(3 * counted.iter().sum::<u64>() < u64::from(faces), "{counted:?} of {faces} faces");
-    for share in ["share_without_mask", "corrected_share_without_mask"] {
+    for share in ["counted_share", "corrected_share"] {
         let [share, low, high, n] =
             ["share", "low", "high", "n"].map(|part| of_video[share][part].as_f64().unwrap());
         assert!(0.0 <= low && low <= share && share <= high && high <= 1.0, "{of_video}");
@@ -135,6 +135,8 @@ fn counted_in_every_frame(policy: &str, place: &str) {
     let line = table.lines().find(|line| line.contains("scene.mp4")).unwrap();
     let cells: Vec<&str> = line.split(['│', '┆']).map(str::trim).collect();
     assert!(cells.contains(&"15") && table.contains("no mask"), "{table}");
+    // The share without mask and the corrected one, each with its interval.
+    assert_eq!(cells.iter().filter(|cell| cell.contains("% (")).count(), 2, "{table}");
     let frames = results(&folders.out);
     assert_eq!(frames.len(), 15);
     // As it is drawn: few wear one in the first ten seconds, nearly everybody in the next.

@@ -40,6 +40,8 @@ pub struct Arrival {
     pub bucket: String,
     /// Its key, decoded.
     pub key: String,
+    /// How often it was asked for, with this time, where whoever asks says so: the bridge does, an object store does not.
+    pub tries: u32,
 }
 
 /// A frame whose annotated picture is asked for.
@@ -126,6 +128,7 @@ fn s3(records: &[Value]) -> Result<Vec<Arrival>, EventError> {
     let mut arrivals = Vec::new();
     for (at, record) in records.iter().enumerate() {
         let wrong = |why: &dyn std::fmt::Display| EventError::Record { at, why: why.to_string() };
+        let tries = record.get("tries").and_then(Value::as_u64).unwrap_or(1);
         if record.get("eventSource").and_then(Value::as_str) != Some("aws:s3") {
             return Err(EventError::Unknown);
         }
@@ -142,9 +145,11 @@ fn s3(records: &[Value]) -> Result<Vec<Arrival>, EventError> {
             tracing::info!(at, key, "a folder marker is no object of ours");
             continue;
         }
-        let arrival = Arrival { bucket, key };
+        let tries = u32::try_from(tries).unwrap_or(u32::MAX);
+        let arrival = Arrival { bucket, key, tries };
         // S3 delivers at least once, and a batch can hold both.
-        if !arrivals.contains(&arrival) {
+        let same = |known: &Arrival| known.bucket == arrival.bucket && known.key == arrival.key;
+        if !arrivals.iter().any(same) {
             arrivals.push(arrival);
         }
     }

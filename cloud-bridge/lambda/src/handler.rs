@@ -277,7 +277,7 @@ impl Handler {
     async fn all(&self, arrivals: &[Arrival], tries: u32) -> Result<Vec<Done>, HandleError> {
         let (mut done, mut failed) = (Vec::new(), None);
         for arrival in arrivals {
-            match self.one(arrival, tries).await {
+            match self.one(arrival, tries.max(arrival.tries)).await {
                 Ok(outcome) => done.push(outcome),
                 Err(error) => {
                     self.counters.add(count::FAILED, 1);
@@ -385,8 +385,9 @@ impl Handler {
         }
     }
 
-    /// What a frame that the network failed on comes to: the number of tries is what the queue says, or what this
-    /// process has seen, whichever is more.
+    /// What a frame that the network failed on comes to: the number of tries is what queue or bridge say, or what this
+    /// process has seen, whichever is more. On AWS the next try may meet another process, which has seen none: there the
+    /// bridge's questions for what is overdue bring it to its end.
     async fn failed(&self, key: &str, why: String, tries: u32) -> Result<Outcome, HandleError> {
         let tries = tries.max(self.count_failure(key));
         if tries < TRIES_MAX {

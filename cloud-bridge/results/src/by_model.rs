@@ -86,9 +86,10 @@ mod tests {
         let share = both.corrected_share().unwrap();
         assert!((share.share - (a.share + 3.0 * b.share) / 4.0).abs() < 1e-12, "{share:?}");
         assert_eq!((share.n, both.total().answered()), (400, 400));
-        // Neither half is as sure as both together, nor as unsure as the smaller alone.
+        // Variances add by the squares of the weights: a quarter and three quarters.
         let width = |share: Share| share.high - share.low;
-        assert!(width(share) < width(a) && width(share) > 0.75 * width(b) * 0.9, "{share:?}");
+        let both = (width(a) / 4.0).hypot(width(b) * 0.75);
+        assert!((width(share) - both).abs() < 1e-12, "{share:?} of {a:?} and {b:?}");
     }
 
     #[test]

@@ -244,6 +244,7 @@ mod tests {
     use sqlx::Row;
 
     use super::*;
+    use crate::BucketWidth;
 
     #[tokio::test]
     async fn a_database_of_every_earlier_version_is_brought_up_to_date() {
@@ -313,6 +314,10 @@ mod tests {
         let counts = door.counts.total();
         assert_eq!((counts.frames, counts.mask, counts.no_mask), (6, 4, 2));
         assert_eq!((counts.incorrect, counts.uncertain), (1, 7));
+        let (from, until) = (UtcTime::EPOCH, UtcTime::EPOCH.plus_ns(7_200_000_000_000));
+        let hours = results.counts_over_time(None, BucketWidth::Hour, from, until).await.unwrap();
+        let hours: Vec<_> = hours.iter().map(|hour| hour.counts.total().numbers()).collect();
+        assert_eq!(hours, [[4, 3, 2, 1, 0], [2, 1, 0, 0, 7]]);
         results.close().await;
     }
 

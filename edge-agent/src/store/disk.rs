@@ -6,7 +6,7 @@ use spool::{DeviceKey, Limits, Protection, RecordName, Recovery, Spool, SpoolErr
 
 use super::{Store, StoreError, Stored};
 
-/// Records that a spool may hold: a week of ten cameras with clips of 10 s, and its noise keys.
+/// Records that a spool may hold: a week of ten cameras with clips of 10 s (a third of the default), and its noise keys.
 const RECORDS_MAX: u64 = 1_000_000;
 
 /// An encrypted spool.

@@ -60,6 +60,11 @@ impl Folds {
         })
     }
 
+    /// The fold of a photo in each repeat.
+    pub(crate) fn of(&self, photo: usize) -> Vec<usize> {
+        self.0.iter().filter_map(|dealt| dealt.get(photo).copied()).collect()
+    }
+
     /// How often the photos were dealt.
     pub(crate) const fn repeats(&self) -> usize {
         self.0.len()

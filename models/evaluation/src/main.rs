@@ -13,6 +13,7 @@ mod choice;
 mod coverage;
 mod curve;
 mod end_to_end;
+mod exported;
 mod finders;
 mod found;
 mod identity;

@@ -15,6 +15,7 @@ use serde::Serialize;
 use crate::{
     attack::{Subject, Target},
     choice::{Choice, Point},
+    exported,
     identity::{Folds, Outcome, Plan},
     leaving::{Answers, Leaving},
     looks::{self, Looks, Seen},
@@ -38,6 +39,10 @@ pub(crate) struct Options {
     /// list is the right one?
     #[arg(long, value_name = "VOC")]
     strangers: Option<PathBuf>,
+    /// File to write the looks to, a line a photo: what attackers of `models/training/identity.py` learn from. Of policies
+    /// that release cells alone.
+    #[arg(long, value_name = "FILE", conflicts_with = "points")]
+    looks: Option<PathBuf>,
     /// How often the photos are dealt anew into four folds.
     #[arg(long, default_value_t = 5)]
     repeats: usize,
@@ -121,7 +126,7 @@ pub(crate) fn run(
     let crowd = (&people, strangers.unwrap_or_default());
     let attacked = Attacked::new(crowd, answers, options.repeats, options.seed)?;
     for (policy, name) in points {
-        print(&attacked.report(&policy, name)?, options)?;
+        print(&attacked.report(&policy, name, options.looks.as_deref())?, options)?;
     }
     Ok(())
 }
@@ -178,10 +183,20 @@ impl<'a> Attacked<'a> {
     }
 
     /// Everything that the report needs, for one policy.
-    fn report(&self, policy: &Policy, name: String) -> anyhow::Result<Report> {
+    fn report(
+        &self,
+        policy: &Policy,
+        name: String,
+        looks: Option<&Path>,
+    ) -> anyhow::Result<Report> {
         let leaving = Leaving::under(policy, &self.answers);
         let photos = &self.people.photos;
         let seen = seen(photos, leaving, &Looks::ALL, self.plan.seed)?;
+        if let Some(file) = looks {
+            let grid = policy.grid().filter(|_| policy.releases_cells());
+            let grid = grid.context("--looks: this policy releases no cells")?;
+            exported::write(file, photos, &seen, &self.plan.folds, grid)?;
+        }
         let among_strangers = if self.strangers.is_empty() {
             None
         } else {

@@ -350,6 +350,16 @@ async fn a_frame_that_the_network_fails_on_is_set_aside_the_third_time() {
     let answer = world.handler.handle(&s3(vec![message("m-1", &body, 3)])).await.unwrap();
     assert_eq!(answer, json!({ "batchItemFailures": [] }));
     assert_eq!(world.letters().len(), 1);
+    // So does the bridge, which asks for what is overdue.
+    let world = World::with(root().public(), Box::new(ShadeClassifier::failing(8, 2)));
+    let mut asked = s3(vec![created(&world.put(1).await)]);
+    asked["Records"][0]["tries"] = json!(2);
+    assert!(matches!(
+        world.handler.handle(&asked).await,
+        Err(HandleError::Classify { tries: 2, .. })
+    ));
+    asked["Records"][0]["tries"] = json!(3);
+    assert_eq!(world.outcomes(asked).await, ["set_aside"]);
 }
 
 #[tokio::test]

@@ -200,7 +200,10 @@ impl Prices {
             storage: kept_gb * self.s3.gb_month,
             video: 0.0,
         };
-        month.video = month.path() * self.before.video_s / MONTH_S;
+        // Whole objects: the last clip of a video is shorter and costs as much.
+        let frames_of_video = (self.before.video_s / self.camera.every_s).ceil();
+        let objects_of_video = (frames_of_video / frames as f64).ceil();
+        month.video = month.path() * objects_of_video / objects;
         month
     }
 }
@@ -258,7 +261,17 @@ mod tests {
         assert!((alone.transfer - out(518_400.0)).abs() < 1e-9, "{alone:?}");
         assert!((packed.transfer - out(43_200.0)).abs() < 1e-9, "{packed:?}");
         assert_eq!(alone.storage, packed.storage);
-        assert!((packed.video - packed.path() * 186.0 / 2_592_000.0).abs() < 1e-12);
+        // 186 s are 38 frames: as many objects, or four.
+        assert!((alone.video - alone.path() * 38.0 / 518_400.0).abs() < 1e-12, "{alone:?}");
+        assert!((packed.video - packed.path() * 4.0 / 43_200.0).abs() < 1e-12, "{packed:?}");
         assert!(packed.path() < alone.path());
+    }
+
+    /// By clips of the default length, even with a slower function than was measured.
+    #[test]
+    fn a_clip_an_object_costs_less_than_a_tenth_of_2021() {
+        let prices = prices();
+        let of = |frames: u64| prices.before.low / prices.month(&row(), frames).video;
+        assert!(of(6) > 10.0 && of(1) < 10.0, "{} and {} times less", of(6), of(1));
     }
 }

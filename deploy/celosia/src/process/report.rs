@@ -48,9 +48,9 @@ pub struct VideoReport {
     /// Counted tracks too small to say.
     pub uncertain: u64,
     /// The share without mask among tracks of which something was said, as it was counted.
-    pub share_without_mask: Option<Share>,
+    pub counted_share: Option<Share>,
     /// The same with the classifier's errors taken off, where they are known.
-    pub corrected_share_without_mask: Option<Share>,
+    pub corrected_share: Option<Share>,
     /// One line for everything that is missing.
     pub missing: Vec<String>,
 }
@@ -82,8 +82,8 @@ impl VideoReport {
         let Counts { frames, mask, no_mask, incorrect, uncertain } = counts.total();
         (self.frames, self.mask, self.no_mask) = (frames, mask, no_mask);
         (self.incorrect, self.uncertain) = (incorrect, uncertain);
-        self.share_without_mask = counts.total().share_without_mask();
-        self.corrected_share_without_mask = counts.corrected_share();
+        self.counted_share = counts.total().share_without_mask();
+        self.corrected_share = counts.corrected_share();
     }
 
     pub(super) fn slots(&self) -> u64 {
@@ -149,15 +149,15 @@ impl Report {
                 video.no_mask.to_string(),
                 video.incorrect.to_string(),
                 video.uncertain.to_string(),
-                percent(video.share_without_mask),
-                percent(video.corrected_share_without_mask),
+                percent(video.counted_share),
+                percent(video.corrected_share),
             ]);
         }
         let (seconds, cpu, results) = (self.seconds, self.cpu_seconds, self.results.display());
         let memory = self.memory_bytes.text();
         format!(
-            "{table}\nCounted are people of a clip, not faces of frames; shares of those of whom something was said, \
-             with 95% intervals.\n{seconds:.1} s, {cpu:.1} s of CPU; at most {memory}; results in {results}"
+            "{table}\nCounted are tracks: one person in one clip. Shares are of those of whom something was said, with 95% \
+             intervals.\n{seconds:.1} s, {cpu:.1} s of CPU; at most {memory}; results in {results}"
         )
     }
 }
