@@ -49,6 +49,10 @@ pub mod count {
     pub const SILENT: &str = "frames_silent_total";
     /// Frames that were withheld since the auditor contradicted the detector's silence.
     pub const DOUBTED: &str = "frames_doubted_total";
+    /// Times that a camera's canary recall began to drift.
+    pub const DRIFTED: &str = "cameras_drifted_total";
+    /// Times that a busy camera began to show nobody.
+    pub const FELL_SILENT: &str = "cameras_fell_silent_total";
     /// Slots whose picture could not be decoded.
     pub const UNDECODABLE: &str = "slots_undecodable_total";
     /// Times that the file of what is usual on each camera could not be read or written.

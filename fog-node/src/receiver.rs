@@ -212,7 +212,16 @@ impl Node {
     /// What was noticed stands, whether or not the clip is committed.
     fn note(&self, output: &ClipOutput) {
         let notes = &output.notes;
-        self.watches.note(&output.record.clip.camera, output.record.captured_at, notes);
+        let camera = &output.record.clip.camera;
+        let began = self.watches.note(camera, output.record.captured_at, notes);
+        if began.drift {
+            self.counters.add(count::DRIFTED, 1);
+            tracing::warn!(%camera, "the detector finds fewer canaries than in this camera's first week");
+        }
+        if began.silence {
+            self.counters.add(count::FELL_SILENT, 1);
+            tracing::warn!(%camera, "a busy camera shows nobody any more");
+        }
         self.counters.add(count::SILENT, notes.looked.saturating_sub(notes.with_boxes).into());
         self.counters.add(count::DOUBTED, notes.doubted.into());
     }

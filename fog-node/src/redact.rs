@@ -29,7 +29,7 @@ pub(crate) struct Options {
     /// How much of the video is sampled, at most 60s.
     #[arg(long, default_value = "60s", value_parser = interval)]
     length: Duration,
-    /// Redaction policy: default, strict or solid.
+    /// Redaction policy: solid (the default), strict or cells.
     #[arg(long, default_value = "default")]
     policy: String,
     /// A polygon that is always filled: corners as fractions of width and height, such as '0,0 0.3,0 0.3,0.25'. May be

@@ -48,6 +48,15 @@ struct Camera {
     drift: Drift,
 }
 
+/// What began with a clip: told once, when it does; the status says it for as long as it lasts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Began {
+    /// The camera's canary recall drifts.
+    pub drift: bool,
+    /// A busy camera shows nobody any more.
+    pub silence: bool,
+}
+
 /// All cameras of a fog node; a gateway's cameras are configured, which bounds them.
 #[derive(Debug, Default)]
 pub struct Watches(Mutex<BTreeMap<CameraId, Camera>>);
@@ -86,9 +95,16 @@ impl Watches {
     }
 
     /// Takes what a worker noticed in one clip of a camera that was captured at `at`.
-    pub fn note(&self, camera: &CameraId, at: UtcTime, notes: &Notes) {
+    pub fn note(&self, camera: &CameraId, at: UtcTime, notes: &Notes) -> Began {
         let mut cameras = self.lock();
-        cameras.entry(camera.clone()).or_default().note(at, notes);
+        let camera = cameras.entry(camera.clone()).or_default();
+        let before = camera.status();
+        let drifted = camera.drift.is_drifting();
+        camera.note(at, notes);
+        Began {
+            drift: !drifted && camera.drift.is_drifting(),
+            silence: !before.fell_silent && camera.status().fell_silent,
+        }
     }
 
     /// Every camera, for the status.
@@ -137,7 +153,9 @@ mod tests {
     fn after(clips: &[(u32, Notes)]) -> CameraWatch {
         let (watches, camera) = (Watches::default(), "door".parse().unwrap());
         for (times, notes) in clips {
-            (0..*times).for_each(|_| watches.note(&camera, UtcTime::EPOCH, notes));
+            for _ in 0..*times {
+                watches.note(&camera, UtcTime::EPOCH, notes);
+            }
         }
         watches.status()[&camera].clone()
     }
@@ -151,6 +169,23 @@ mod tests {
         assert!(fell.fell_silent && fell.silent_in_a_row == 100);
         assert!(!after(&[busy, silent(100), (1, clip(2, 1, 1))]).fell_silent, "it is back");
         assert!(!after(&[silent(1000)]).fell_silent, "it never was busy");
+    }
+
+    #[test]
+    fn what_begins_is_told_once() {
+        let (watches, camera) = (Watches::default(), "door".parse().unwrap());
+        let canaries = |found| [proto::watch::Canaries { drawn: 9, found }; 3];
+        let healthy = Notes { canaries: canaries(7), ..clip(9, 9, 0) };
+        let blind = Notes { canaries: canaries(0), ..clip(9, 0, 9) };
+        let mut told = Vec::new();
+        for number in 0..2000i64 {
+            let notes = if number < 1800 { &healthy } else { &blind };
+            let at = UtcTime::EPOCH.plus_ns(number * 86_400_000_000_000 / 200);
+            let began = watches.note(&camera, at, notes);
+            told.extend(began.drift.then_some("drift"));
+            told.extend(began.silence.then_some("silence"));
+        }
+        assert_eq!(told, ["drift", "silence"]);
     }
 
     #[test]

@@ -5,16 +5,23 @@
 
 mod world;
 
-use std::process::Command;
+use std::{
+    process::Command,
+    sync::{
+        Arc,
+        atomic::{AtomicU32, Ordering},
+    },
+};
 
 use fog_node::pipeline::{ClipOutput, Pipeline};
-use models::{Detection, detector::Scripted};
+use models::{DetectError, Detection, detector::Scripted};
 use proto::{
-    Clock, Digest, Interval, UtcTime,
+    Clock, Digest, FrameId, Interval, UtcTime,
     envelope::SealedFrame,
     manifest::{Manifest, Rect},
     record::{SlotOutcome, WithheldReason},
     time::ClockSource,
+    watch::Notes,
     wire::{NoiseKey, Offer},
 };
 
@@ -40,11 +47,17 @@ fn clip() -> Vec<u8> {
 }
 
 fn processed(looks: Vec<Vec<Detection>>) -> ClipOutput {
+    let frames = looks.len();
+    process("town/cam-1/000102030405060708090a0b0c0d0e0f/0", frames, pipeline(looks))
+}
+
+/// So many frames of a clip of this name.
+fn process(clip_id: &str, frames: usize, mut pipeline: Pipeline) -> ClipOutput {
     let bytes = clip();
     let every_ns = 200_000_000;
-    let end_ns = every_ns * i64::try_from(looks.len()).unwrap();
+    let end_ns = every_ns * i64::try_from(frames).unwrap();
     let offer = Offer {
-        clip: "town/cam-1/000102030405060708090a0b0c0d0e0f/0".parse().unwrap(),
+        clip: clip_id.parse().unwrap(),
         digest: Digest::of(&bytes),
         length: bytes.len() as u64,
         attempt: 1,
@@ -55,7 +68,7 @@ fn processed(looks: Vec<Vec<Detection>>) -> ClipOutput {
         captured_at: UtcTime::EPOCH,
         clock: Clock { source: ClockSource::Unknown, uncertainty_ms: None },
     };
-    pipeline(looks).process(&offer, &bytes)
+    pipeline.process(&offer, &bytes)
 }
 
 fn manifests(output: ClipOutput) -> Vec<Manifest> {
@@ -130,4 +143,42 @@ fn a_frame_that_fails_says_so_at_its_slot_and_the_others_go_on() {
         output.envelopes.iter().map(|bytes| SlotOutcome::Frame(Digest::of(bytes))).collect();
     assert_eq!(delivered.as_slice(), digests, "envelopes in the order of slots");
     assert!(output.record.check().is_ok());
+}
+
+/// Canaries are looked at when their frame is decided: whatever the detector says of them, frames, memory, record and all
+/// other notes are the same.
+#[test]
+fn canaries_touch_nothing_but_their_own_count() {
+    // The first clip whose first frame alone has canaries.
+    let due = |seq: u64, slot: u64| {
+        let clip = format!("town/cam-1/000102030405060708090a0b0c0d0e0f/{seq}").parse().unwrap();
+        fog_node::canary::is_due(&FrameId { clip, slot })
+    };
+    let alone = |seq: &u64| due(*seq, 0) && (1..4).all(|slot| !due(*seq, slot));
+    let seq = (0..10_000).find(alone).unwrap();
+    let clip = format!("town/cam-1/000102030405060708090a0b0c0d0e0f/{seq}");
+    // Looks at two frames, then at the first one's canaries, then at the other two.
+    let run = |of_canaries: fn() -> Result<Vec<Detection>, DetectError>| {
+        let looks = Arc::new(AtomicU32::new(0));
+        let of = Arc::clone(&looks);
+        let detector = Scripted::answers(1, move || match of.fetch_add(1, Ordering::Relaxed) {
+            2 => of_canaries(),
+            _ => Ok(vec![face(100.0, 0.8)]),
+        });
+        let output = process(&clip, 4, world::pipeline(detector, Scripted::boxes(2, vec![])));
+        (output, looks.load(Ordering::Relaxed))
+    };
+    let everywhere = || {
+        let places = (0..12).flat_map(|x| (0..9).map(move |y| (x as f32 * 26.0, y as f32 * 26.0)));
+        Ok(places.map(|(x, y)| Detection { x, y, w: 26.0, h: 26.0, score: 0.9 }).collect())
+    };
+    let failed = || Err(DetectError::Run { name: "twin".to_owned(), message: "no".to_owned() });
+    let ((seen, looks), (unseen, _)) = (run(everywhere), run(failed));
+    assert_eq!(looks, 5, "one look for the canaries");
+    let drawn = |output: &ClipOutput| output.notes.canaries.iter().map(|c| c.drawn).sum::<u32>();
+    assert!(drawn(&seen) > 0 && drawn(&unseen) == 0, "{:?}", seen.notes);
+    assert_eq!(seen.envelopes, unseen.envelopes);
+    assert_eq!(seen.record, unseen.record);
+    let others = |output: &ClipOutput| Notes { canaries: Default::default(), ..output.notes };
+    assert_eq!(others(&seen), others(&unseen));
 }

@@ -22,8 +22,9 @@ from network import CLEAR, read
 # Under solid fill the face is classified before it is filled: nothing but the answer leaves.
 SOLID, BEFORE_FILLING = "--policy solid", " ".join(CLEAR)
 SEED, STEPS, FOLDS, DRAWS = 7, 1000, 3, 3
-# Under solid fill an answer leaves, one of so many (fog-node/privacy/src/coarse.rs).
-ANSWERS = 14
+# Under solid fill an answer leaves, one of so many (fog-node/privacy/src/coarse.rs); beside cells or answer the detector's
+# score in quarters.
+ANSWERS, SCORES = 14, 5
 # Pixels that one person may change, and widths of faces, for epsilon as Fan 2018 defines it.
 CHANGED, WIDTHS = 16, (32, 64, 128)
 
@@ -61,8 +62,8 @@ def planes_of(arguments):
 
 def bits(planes):
     if not planes:
-        return math.log2(ANSWERS)
-    return sum(n * cells * math.log2(256 / quantum) for cells, _, quantum, n, _ in planes)
+        return math.log2(ANSWERS * SCORES)
+    return math.log2(SCORES) + sum(n * cells * math.log2(256 / quantum) for cells, _, quantum, n, _ in planes)
 
 
 def epsilon(planes, width):

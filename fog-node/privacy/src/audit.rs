@@ -166,6 +166,36 @@ mod tests {
         assert_eq!(run(detector, auditor).err(), Some(WithheldReason::Residual));
     }
 
+    /// A hit so wide as this part of a region that the detector's face has, the rest of it beside.
+    fn partly_covered(percent: u8) -> Detection {
+        let alone = run(Scripted::boxes(1, vec![FACE]), Scripted::boxes(2, vec![])).unwrap();
+        let fill = alone.regions()[0].fill[0];
+        let w = fill.w as f32;
+        let x = (fill.x + fill.w) as f32 - w * f32::from(percent) / 100.0;
+        Detection { x, y: fill.y as f32, w, h: fill.h as f32, score: 0.9 }
+    }
+
+    #[test]
+    fn a_hit_of_which_less_than_seven_tenths_lie_in_regions_is_covered_too() {
+        for (percent, regions) in [(60, 2), (64, 2), (76, 1), (90, 1)] {
+            let hit = partly_covered(percent);
+            let frame = run(Scripted::boxes(1, vec![FACE]), Scripted::boxes(2, vec![hit])).unwrap();
+            assert_eq!(frame.regions().len(), regions, "{percent}% of a hit lie in a region");
+        }
+    }
+
+    #[test]
+    fn what_remains_withholds_the_frame_from_its_threshold_on() {
+        for (score, withheld) in [(0.69, None), (0.71, Some(WithheldReason::Residual))] {
+            let mut at = 0.0;
+            let auditor = Scripted::answers(2, move || {
+                at += 30.0;
+                Ok(vec![Detection { x: at, y: 5.0, w: 12.0, h: 12.0, score }])
+            });
+            assert_eq!(run(Scripted::boxes(1, vec![]), auditor).err(), withheld, "at {score}");
+        }
+    }
+
     #[test]
     fn whatever_goes_wrong_withholds_the_frame() {
         let clear = || Scripted::boxes(2, vec![]);

@@ -54,9 +54,6 @@ pub enum ClassifierError {
     },
 }
 
-/// The detector's score leaves in quarters, in thousandths: finer it says how a face looks.
-const SCORE_STEP: u16 = 250;
-
 /// Answers for faces before they are covered.
 pub struct Classifier {
     model: Coarse<Box<dyn MaskClassifier>>,
@@ -121,7 +118,7 @@ impl Classifier {
             let shares = [answer.mask, answer.no_mask, answer.incorrect, answer.not_a_face];
             region.said = Some(Said {
                 rect: grid.rect,
-                score_milli: grid.score_milli / SCORE_STEP * SCORE_STEP,
+                score_milli: grid.score_milli,
                 counted: grid.counted,
                 parts: shares.map(Said::part),
                 label: info.label(&input(grid), &answer),
@@ -212,8 +209,7 @@ mod tests {
             let answer = reader.classify(&[input(grid)]).unwrap()[0];
             assert_eq!(said.label, reader.info().label(&input(grid), &answer));
             assert_eq!(said.parts[0], Said::part(answer.mask));
-            let quarter = grid.score_milli / 250 * 250;
-            assert_eq!((said.rect, said.score_milli), (grid.rect, quarter));
+            assert_eq!((said.rect, said.score_milli), (grid.rect, grid.score_milli));
             assert_eq!((said.counted, &region.fill), (grid.counted, &drawn.fill));
             assert_eq!(said.parts.iter().map(|part| u32::from(*part)).sum::<u32>(), 10_000);
         }

@@ -13,6 +13,7 @@ use serde::Serialize;
 use crate::{
     area::{Area, BINS, bin},
     coverage::{Half, photos},
+    plot,
     tally::Share,
     voc::{Face, Photo},
 };
@@ -25,6 +26,9 @@ pub(crate) struct Options {
     /// Redaction policy.
     #[arg(long, default_value = "default")]
     pub policy: String,
+    /// Figure to write (SVG): how many of the deleted regions are noticed, by size.
+    #[arg(long, conflicts_with = "calibrate")]
+    pub plot: Option<PathBuf>,
     /// JSON instead of a table.
     #[arg(long)]
     pub json: bool,
@@ -152,6 +156,15 @@ pub(crate) fn run(
         power: rows.into_iter().map(|(name, power)| (name, row(power))).collect(),
         seed: options.seed,
     };
+    if let Some(file) = &options.plot {
+        let column = |(px, row): (&&str, &PowerRow)| plot::Shares {
+            name: format!("{px} px"),
+            kinds: vec![(row.rate.share, row.rate.interval)],
+        };
+        let columns: Vec<plot::Shares> = report.power.iter().map(column).collect();
+        let caption = ("Deleted regions that the audit notices", "share");
+        plot::shares(file, caption, &["noticed (95%)"], &columns)?;
+    }
     print(&report, options.json)
 }
 

@@ -49,12 +49,17 @@ pub(crate) struct Utility {
 /// What `evaluation reidentify` says.
 #[derive(Debug, Clone, Deserialize)]
 pub(crate) struct Attack {
+    repeats: usize,
     observations: BTreeMap<String, f64>,
     across_epochs: BTreeMap<String, f64>,
     pub interval: [f64; 2],
     clear: f64,
     colour_floor: f64,
     colour_floor_interval: [f64; 2],
+    gain_within_epoch: f64,
+    gain_within_epoch_interval: [f64; 2],
+    mean_reciprocal_rank: BTreeMap<String, f64>,
+    tar_at_far_10: BTreeMap<String, f64>,
 }
 
 impl Attack {
@@ -182,7 +187,10 @@ fn utility(rows: &[Row]) -> String {
         let [loss, gain] = row.loss_interval;
         let epsilon = ["32", "64", "128"].map(|width| {
             let epsilon = row.epsilon.get(width).copied().flatten();
-            epsilon.map_or_else(|| "none".to_owned(), |epsilon| format!("{epsilon:.0}"))
+            epsilon.map_or_else(
+                || "unbounded".to_owned(),
+                |e| format!("{e:.*}", usize::from(e < 9.95)),
+            )
         });
         let line = format!(
             "| {} | {f1_2:.3} | {f1_2_all:.3} [{low:.3}, {high:.3}] | [{loss:+.3}, {gain:+.3}] | {f1_3:.3} | {ece:.3} | {:.0} | {} |\n",
@@ -199,18 +207,25 @@ fn utility(rows: &[Row]) -> String {
 fn identity(rows: &[Row], choice: &Choice) -> String {
     let attacked = attacked(rows, &choice.people);
     let mut text = format!(
-        "\n| {} | rank-1: 1 look | 16 within an epoch | 16 across | useful | private | strict |\n|---|---|---|---|---|---|---|\n",
+        "\n| {} | rank-1: 1 look | 16 within an epoch | gain of those, paired | 16 across | MRR, 16 within | TAR at FAR 10% | \
+         repeats | useful | private | strict |\n|---|---|---|---|---|---|---|---|---|---|---|\n",
         choice.people
     );
     let mark = |names: &[String], row: &Row| if names.contains(&row.name) { "yes" } else { "" };
     for (row, attack) in &attacked {
         let [low, high] = attack.interval;
+        let [less, more] = attack.gain_within_epoch_interval;
+        let of_16 = |map: &BTreeMap<String, f64>| map.get("16").copied().unwrap_or(1.0);
         let line = format!(
-            "| {} | {:.3} | {:.3} [{low:.3}, {high:.3}] | {:.3} | {} | {} | {} |\n",
+            "| {} | {:.3} | {:.3} [{low:.3}, {high:.3}] | {:+.3} [{less:+.3}, {more:+.3}] | {:.3} | {:.3} | {:.3} | {} | {} | {} | {} |\n",
             row.name,
             attack.one(),
             attack.rank1(),
+            attack.gain_within_epoch,
             attack.across(),
+            of_16(&attack.mean_reciprocal_rank),
+            of_16(&attack.tar_at_far_10),
+            attack.repeats,
             mark(&choice.useful, row),
             mark(&choice.private, row),
             mark(&choice.strict, row)
@@ -235,6 +250,11 @@ mod tests {
 
     fn row(name: &str, loss: f64, upper: f64) -> Row {
         let attack = Attack {
+            repeats: 1,
+            gain_within_epoch: 0.0,
+            gain_within_epoch_interval: [0.0; 2],
+            mean_reciprocal_rank: BTreeMap::new(),
+            tar_at_far_10: BTreeMap::new(),
             observations: BTreeMap::from([("16".to_owned(), upper - 0.05)]),
             across_epochs: BTreeMap::new(),
             interval: [upper - 0.1, upper],

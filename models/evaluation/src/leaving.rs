@@ -67,7 +67,8 @@ impl Answers {
         Ok(Self { read, model: Mutex::new(Coarse::new(model)?) })
     }
 
-    /// The probabilities as a manifest has them, and their logarithms: what is linear in them is what attackers learn.
+    /// The probabilities as a manifest has them, and their logarithms: what is linear in them is what attackers learn. And
+    /// the detector's score in quarters, as it leaves.
     fn features(
         &self,
         frame: &RawFrame,
@@ -75,7 +76,7 @@ impl Answers {
         noise: &Noise,
     ) -> anyhow::Result<Vec<f32>> {
         let Some(grid) = still::cells(frame, found, &self.read, noise)? else {
-            return Ok(vec![0.0; 2 * PARTS]);
+            return Ok(vec![0.0; 2 * PARTS + 1]);
         };
         let input = CellInput { cells: &grid.cells, box_w: grid.rect.w, box_h: grid.rect.h };
         let mut model = self.model.lock().unwrap_or_else(PoisonError::into_inner);
@@ -86,7 +87,8 @@ impl Answers {
             shares.map(|share| f32::from(Said::part(share)) / 1e4)
         });
         let logarithms = parts.map(|part| (part + 1e-4).ln() / 1e-4f32.ln());
-        Ok(parts.into_iter().chain(logarithms).collect())
+        let score = f32::from(grid.score_milli) / 1000.0;
+        Ok(parts.into_iter().chain(logarithms).chain([score]).collect())
     }
 }
 

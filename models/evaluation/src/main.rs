@@ -114,7 +114,7 @@ fn main() -> anyhow::Result<()> {
         Command::Speed(options) => {
             let runtime = runtime()?;
             let Detectors { mut detector, mut auditor } = Detectors::open(&runtime, &assets)?;
-            speed::run(&options, &mut detector, &mut auditor)
+            speed::run(&options, &runtime, &mut detector, &mut auditor)
         }
         Command::Utility(options) => {
             let runtime = runtime()?;

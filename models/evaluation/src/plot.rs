@@ -133,24 +133,24 @@ pub(crate) fn curve(file: &Path, sets: &[(&str, Vec<(&Row, &Attack)>)]) -> anyho
     root.present().map_err(|e| wrong(&e))
 }
 
-/// One redaction and the rank-1 of each attack on it, with its interval.
-pub(crate) struct Ranks {
+/// One column and the share of each kind in it, with its interval.
+pub(crate) struct Shares {
     pub name: String,
-    pub attacks: Vec<(f64, [f64; 2])>,
+    pub kinds: Vec<(f64, [f64; 2])>,
 }
 
-/// Rank-1 of several attacks on each of some redactions, with intervals: one column a redaction.
-pub(crate) fn ranks(
+/// Shares of several kinds (rank-1 of attacks, say) of each of some things, with intervals: one column a thing.
+pub(crate) fn shares(
     file: &Path,
-    caption: &str,
-    attacks: &[&str],
-    rows: &[Ranks],
+    (caption, of): (&str, &str),
+    kinds: &[&str],
+    rows: &[Shares],
 ) -> anyhow::Result<()> {
     let root = SVGBackend::new(file, (1040, 560)).into_drawing_area();
     let wrong = |e: &dyn std::fmt::Display| anyhow!("{}: {e}", file.display());
     root.fill(&WHITE).map_err(|e| wrong(&e))?;
     #[expect(clippy::cast_precision_loss, reason = "a handful of rows")]
-    let (width, step) = (rows.len() as f64, 0.5 / attacks.len().max(1) as f64);
+    let (width, step) = (rows.len() as f64, 0.5 / kinds.len().max(1) as f64);
     let mut chart = ChartBuilder::on(&root)
         .margin(16)
         .caption(caption, FONT)
@@ -159,19 +159,19 @@ pub(crate) fn ranks(
         .build_cartesian_2d(0.0..width, 0.0..1.0)
         .map_err(|e| wrong(&e))?;
     let mut mesh = chart.configure_mesh();
-    mesh.disable_x_mesh().disable_x_axis().y_desc("rank-1").draw().map_err(|e| wrong(&e))?;
-    for (number, attack) in attacks.iter().enumerate() {
+    mesh.disable_x_mesh().disable_x_axis().y_desc(of).draw().map_err(|e| wrong(&e))?;
+    for (number, kind) in kinds.iter().enumerate() {
         let colour = Palette99::pick(number).to_rgba();
         #[expect(clippy::cast_precision_loss, reason = "a handful of rows")]
         let points = rows.iter().enumerate().filter_map(|(column, row)| {
-            let (share, [low, high]) = *row.attacks.get(number)?;
+            let (share, [low, high]) = *row.kinds.get(number)?;
             let x = column as f64 + 0.25 + step * number as f64;
             Some(ErrorBar::new_vertical(x, low, share, high, colour.filled(), 10))
         });
         chart
             .draw_series(points)
             .map_err(|e| wrong(&e))?
-            .label((*attack).to_owned())
+            .label((*kind).to_owned())
             .legend(move |(x, y)| Circle::new((x + 8, y), 4, colour.filled()));
     }
     #[expect(clippy::cast_precision_loss, reason = "a handful of rows")]

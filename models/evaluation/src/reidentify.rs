@@ -20,6 +20,7 @@ use crate::{
     leaving::{Answers, Leaving},
     looks::{self, Looks, Seen},
     people::{self, People, Photo},
+    plot,
     spread::spread,
     strangers::{self, Ranks},
 };
@@ -46,6 +47,9 @@ pub(crate) struct Options {
     /// How often the photos are dealt anew into four folds.
     #[arg(long, default_value_t = 5)]
     repeats: usize,
+    /// Figure to write (SVG): rank-1 by looks, beside one colour a face and the clear face.
+    #[arg(long, conflicts_with = "points")]
+    plot: Option<PathBuf>,
     /// Seed of everything that is drawn.
     #[arg(long, default_value_t = 1)]
     seed: u64,
@@ -126,7 +130,11 @@ pub(crate) fn run(
     let crowd = (&people, strangers.unwrap_or_default());
     let attacked = Attacked::new(crowd, answers, options.repeats, options.seed)?;
     for (policy, name) in points {
-        print(&attacked.report(&policy, name, options.looks.as_deref())?, options)?;
+        let report = attacked.report(&policy, name, options.looks.as_deref())?;
+        if let Some(file) = &options.plot {
+            report.plot(file)?;
+        }
+        print(&report, options)?;
     }
     Ok(())
 }
@@ -292,6 +300,26 @@ fn report(attacked: &Attacked<'_>, policy: String, redacted: &Outcome) -> Report
         attackers,
         bootstrap: plan.bootstrap(people),
         among_strangers: None,
+    }
+}
+
+impl Report {
+    fn plot(&self, file: &Path) -> anyhow::Result<()> {
+        let column = |name: &str, share: f64, interval: [f64; 2]| plot::Shares {
+            name: name.to_owned(),
+            kinds: vec![(share, interval)],
+        };
+        let of_looks = NAMES.into_iter().filter_map(|name| {
+            let short = name.trim_start_matches("across ");
+            let of = if short == name { &self.observations } else { &self.across_epochs };
+            Some(column(name, *of.get(short)?, *self.intervals.get(name)?))
+        });
+        let mut columns: Vec<plot::Shares> = of_looks.collect();
+        columns.push(column("one colour", self.colour_floor, self.colour_floor_interval));
+        columns.push(column("clear", self.clear, self.clear_interval));
+        columns.push(column("chance", self.chance, [self.chance; 2]));
+        let caption = format!("Policy {}: persons named, by looks", self.policy);
+        plot::shares(file, (&caption, "rank-1"), &["best attacker (95%)"], &columns)
     }
 }
 

@@ -23,7 +23,7 @@ use crate::{
     identity::{Folds, Plan},
     looks::Seen,
     people::{self, People},
-    plot::{self, Ranks},
+    plot::{self, Shares},
     rebuild, reidentify,
     spread::spread,
     still::{self, Still},
@@ -37,10 +37,10 @@ pub(crate) struct Options {
     #[command(flatten)]
     choice: Choice,
     /// Frames of each still face.
-    #[arg(long, default_value_t = 16)]
+    #[arg(long, default_value_t = 8)]
     frames: usize,
     /// How often the photos are dealt anew into four folds.
-    #[arg(long, default_value_t = 2)]
+    #[arg(long, default_value_t = 1)]
     repeats: usize,
     /// Every named policy, and one cell without noise, in the same run.
     #[arg(long)]
@@ -125,12 +125,12 @@ pub(crate) fn run(
     if let Some(file) = &options.plot {
         let rows = report.rows.iter().map(|(name, row)| {
             let rebuilt = (row.rebuilt, row.gain_interval.map(|gain| row.single + gain));
-            Ranks { name: name.clone(), attacks: vec![(row.single, [row.single; 2]), rebuilt] }
+            Shares { name: name.clone(), kinds: vec![(row.single, [row.single; 2]), rebuilt] }
         });
         let of = ["one frame", "rebuilt from all frames (95% of the gain)"];
-        plot::ranks(
+        plot::shares(
             file,
-            "Parrot rank-1 before and after reconstruction",
+            ("Parrot rank-1 before and after reconstruction", "rank-1"),
             &of,
             &rows.collect::<Vec<_>>(),
         )?;

@@ -4,8 +4,9 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
-use models::FaceDetector;
-use privacy::{Noise, Policy, RawClip};
+use models::{FaceDetector, weights::BEFORE_COVERING};
+use onnx::{MaskCells, Runtime};
+use privacy::{Classifier, Noise, Policy, RawClip};
 use proto::{UtcTime, envelope::SealGrant, signing::SigningKey};
 use serde::Serialize;
 
@@ -33,7 +34,8 @@ pub(crate) struct Options {
 /// How far a frame may be from its time, as a fog node has it for a frame each 5 s.
 const TOLERANCE_NS: i64 = 1_000_000_000;
 /// The stages in their order.
-const STAGES: [&str; 5] = ["seek and decode", "detect", "redact", "audit", "encode and seal"];
+const STAGES: [&str; 5] =
+    ["seek and decode", "detect", "classify and redact", "audit", "encode and seal"];
 
 #[derive(Debug, Serialize)]
 struct Stage {
@@ -58,6 +60,7 @@ struct Report {
 
 pub(crate) fn run(
     options: &Options,
+    runtime: &Runtime,
     detector: &mut dyn FaceDetector,
     auditor: &mut dyn FaceDetector,
 ) -> anyhow::Result<()> {
@@ -70,6 +73,7 @@ pub(crate) fn run(
     let grant = SealGrant::issue(&key, key.public(), site, UtcTime::EPOCH, until, policies);
     let noise = Noise::new([0; 32], 0);
     let clip = RawClip::open(&bytes).with_context(|| options.video.display().to_string())?;
+    let mut classifier = Classifier::new(Box::new(MaskCells::shipped(runtime, &BEFORE_COVERING)?))?;
     let mut times: [Vec<f64>; STAGES.len()] = Default::default();
     let (mut size, mut frames, mut withheld) = ((0, 0), 0, 0);
     for number in 0..options.frames {
@@ -82,9 +86,10 @@ pub(crate) fn run(
         let decoded = clock.lap()?;
         let view = raw.view().context("a picture without pixels")?;
         size = (view.width(), view.height());
-        let faces = detector.detect(view)?;
+        let looked = privacy::look(raw, detector)?;
         let detected = clock.lap()?;
-        let redacted = privacy::redact(raw, &faces, detector, &policy, &noise)?;
+        let classifier = Some(&mut classifier);
+        let redacted = looked.redact_classified(None, None, &policy, &noise, classifier)?;
         let drawn = clock.lap()?;
         frames += 1;
         let Ok(frame) = privacy::audit(redacted, auditor, &policy, &noise) else {
