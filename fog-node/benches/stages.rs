@@ -6,9 +6,9 @@
 use std::{hint::black_box, path::PathBuf, process::Command, time::Duration};
 
 use criterion::{BatchSize, Criterion, criterion_group, criterion_main};
-use models::{Detection, FaceDetector as _};
-use onnx::{Detectors, Runtime};
-use privacy::{AnonymisedFrame, FrameMeta, Noise, Policy, RawClip, RawFrame};
+use models::{Detection, FaceDetector as _, detector::Scripted, weights::BEFORE_COVERING};
+use onnx::{Detectors, MaskCells, Runtime};
+use privacy::{AnonymisedFrame, Classifier, FrameMeta, Looked, Noise, Policy, RawClip};
 use proto::{
     Clock, FrameId, UtcTime,
     envelope::{SealGrant, SealedFrame, seal},
@@ -51,6 +51,7 @@ fn video() -> Vec<u8> {
 struct Bench {
     clip: RawClip,
     detectors: Detectors,
+    classifier: Classifier,
     policy: Policy,
     noise: Noise,
     key: SigningKey,
@@ -65,13 +66,16 @@ impl Bench {
         // The runtime has to outlive its sessions, which end with the process.
         let runtime = Box::leak(Box::new(Runtime::load(&assets.join("libonnxruntime.so")).ok()?));
         let detectors = Detectors::open(runtime, &assets).ok()?;
+        let classifier = MaskCells::shipped(runtime, &BEFORE_COVERING).unwrap();
+        let classifier = Classifier::new(Box::new(classifier)).unwrap();
         let policy = Policy::named("default").unwrap();
         let key = SigningKey::from_seed(&[1; 32]).unwrap();
         let until = "2100-01-01T00:00:00Z".parse().unwrap();
         let (site, policies) = ("town".parse().unwrap(), vec![policy.reference().digest]);
         let grant = SealGrant::issue(&key, key.public(), site, UtcTime::EPOCH, until, policies);
         let clip = RawClip::open(&video()).unwrap();
-        Some(Self { clip, detectors, policy, noise: Noise::new([3; 32], 0), key, grant })
+        let noise = Noise::new([3; 32], 0);
+        Some(Self { clip, detectors, classifier, policy, noise, key, grant })
     }
 }
 
@@ -87,7 +91,7 @@ fn stages(criterion: &mut Criterion) {
         std::io::stderr().write_all(b"SKIPPED: no models; run `celosia fetch`\n").ok();
         return;
     };
-    let Bench { clip, detectors, policy, noise, key, grant } = bench;
+    let Bench { clip, detectors, mut classifier, policy, noise, key, grant } = bench;
     let Detectors { mut detector, mut auditor } = detectors;
     let raw = || clip.frame_at(AT_NS, meta()).unwrap();
     criterion.bench_function("decode a key frame", |b| {
@@ -98,20 +102,23 @@ fn stages(criterion: &mut Criterion) {
     criterion.bench_function("detect", |b| {
         b.iter(|| detector.detect(frame.view().unwrap()).unwrap());
     });
-    let redact =
-        |raw: RawFrame| privacy::redact(raw, &faces(), &detector, &policy, &noise).unwrap();
-    criterion.bench_function("redact", |b| {
-        b.iter_batched(raw, redact, BatchSize::PerIteration);
+    let looked = || privacy::look(raw(), &mut Scripted::boxes(1, faces())).unwrap();
+    let mut redact = |looked: Looked| {
+        let classifier = Some(&mut classifier);
+        looked.redact_classified(None, None, &policy, &noise, classifier).unwrap()
+    };
+    criterion.bench_function("classify and redact", |b| {
+        b.iter_batched(looked, &mut redact, BatchSize::PerIteration);
     });
     let mut audit = |frame| privacy::audit(frame, &mut auditor, &policy, &noise).unwrap();
     criterion.bench_function("audit", |b| {
-        b.iter_batched(|| redact(raw()), &mut audit, BatchSize::PerIteration);
+        b.iter_batched(|| redact(looked()), &mut audit, BatchSize::PerIteration);
     });
     let seal_frame = |frame: AnonymisedFrame| frame.seal(&key, &grant).unwrap();
     criterion.bench_function("encode and seal", |b| {
-        b.iter_batched(|| audit(redact(raw())), seal_frame, BatchSize::PerIteration);
+        b.iter_batched(|| audit(redact(looked())), seal_frame, BatchSize::PerIteration);
     });
-    let sealed = SealedFrame::open(seal_frame(audit(redact(raw()))), &key.public()).unwrap();
+    let sealed = SealedFrame::open(seal_frame(audit(redact(looked()))), &key.public()).unwrap();
     let (manifest, jpeg) = (sealed.manifest().clone(), sealed.jpeg());
     criterion.bench_function("seal", |b| {
         b.iter(|| seal(black_box(&manifest), &jpeg, &key, &grant).unwrap());

@@ -112,7 +112,7 @@ mod tests {
         };
         let solid = Policy::named("solid").unwrap();
         let seen = of(&solid, 1);
-        assert_eq!(seen.len(), 2 * PARTS);
+        assert_eq!(seen.len(), 2 * PARTS + 1);
         assert!((seen[..PARTS].iter().sum::<f32>() - 1.0).abs() < 1e-3, "{seen:?}");
         assert_eq!(seen, of(&solid, 2), "an answer has no noise");
         let cells = Policy::named("cells").unwrap();
