@@ -381,14 +381,17 @@ mod tests {
             let frame = anonymised(faces.clone(), "cells", 1);
             let rects: Vec<Rect> = frame.regions().iter().flat_map(|r| r.fill.clone()).collect();
             prop_assert!(rects.iter().all(|r| r.fits(200, 150)));
+            let hidden = |x: f32, y: f32| rects.iter().any(|r| {
+                (r.x as f32..(r.x + r.w) as f32).contains(&x)
+                    && (r.y as f32..(r.y + r.h) as f32).contains(&y)
+            });
             for found in faces {
-                let (x, y) = (found.x + found.w / 2.0, found.y + found.h / 2.0);
-                if (0.0..200.0).contains(&x) && (0.0..150.0).contains(&y) {
-                    let hides = |r: &&Rect| {
-                        (r.x as f32..(r.x + r.w) as f32).contains(&x)
-                            && (r.y as f32..(r.y + r.h) as f32).contains(&y)
-                    };
-                    prop_assert!(rects.iter().find(hides).is_some(), "the middle of {found:?} is bare");
+                for point in 0..100u8 {
+                    let at = |start: f32, size: f32, k: u8| start + size * (f32::from(k) + 0.5) / 10.0;
+                    let (x, y) = (at(found.x, found.w, point % 10), at(found.y, found.h, point / 10));
+                    if (0.0..200.0).contains(&x) && (0.0..150.0).contains(&y) {
+                        prop_assert!(hidden(x, y), "{x} {y} of {found:?} is bare");
+                    }
                 }
             }
         }
