@@ -116,7 +116,7 @@ pub struct Grid {
     /// Values: row by row, three bytes (red, green, blue) a cell.
     #[serde(serialize_with = "to_base64", deserialize_with = "from_base64")]
     pub cells: Vec<u8>,
-    /// Score of the detection in thousandths, 0 to 1000.
+    /// Score of the detection in thousandths, 0 to 1000. This fog rounds it down to quarters.
     pub score_milli: u16,
     /// Whether the score is high enough to count this face in results.
     pub counted: bool,

@@ -17,7 +17,7 @@ const ROUNDING_MAX: u32 = 4;
 pub struct Said {
     /// Where the face is: the detector's box snapped outwards. Its cells are nowhere.
     pub rect: Rect,
-    /// Score of the detection in thousandths, 0 to 1000.
+    /// Score of the detection in thousandths, 0 to 1000. This fog rounds it down to quarters.
     pub score_milli: u16,
     /// Whether the score is high enough to count this face in results.
     pub counted: bool,
