@@ -110,7 +110,8 @@ impl Overdue {
             return self.give_up(key, &format!("no result after {tries} more invocations")).await;
         }
         if !asked.contains(&object) {
-            let tries = frame.tries.saturating_add(1);
+            // The first question was the object store's, or ours when it was stored.
+            let tries = frame.tries.saturating_add(2);
             self.ask(&object, tries).await?;
             tracing::warn!(object, tries, "overdue, the function was asked");
             asked.insert(object);

@@ -48,7 +48,7 @@ struct Camera {
     drift: Drift,
 }
 
-/// What began with a clip: told once, when it does; the status says it for as long as it lasts.
+/// What began with a clip: told each time that it does; the status says it for as long as it lasts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Began {
     /// The camera's canary recall drifts.
@@ -172,7 +172,7 @@ mod tests {
     }
 
     #[test]
-    fn what_begins_is_told_once() {
+    fn what_begins_is_told_when_it_does_and_not_while_it_lasts() {
         let (watches, camera) = (Watches::default(), "door".parse().unwrap());
         let canaries = |found| [proto::watch::Canaries { drawn: 9, found }; 3];
         let healthy = Notes { canaries: canaries(7), ..clip(9, 9, 0) };

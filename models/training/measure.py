@@ -170,7 +170,7 @@ def leaving(data, p, seed):
 
 def confusion(data, p):
     """How often each truth (row) is answered so (column: mask, no mask, incorrect, not a face), on the detector's boxes of
-    faces that are answered, held out."""
+    faces that are answered (16 px and more), held out."""
     at = np.flatnonzero((data["view"] == "detected") & (data["kind"] < 3) & (data["side"] >= UNCERTAIN_PX))
     answer = np.where(p[at, 3] >= NOT_A_FACE_MIN, 3, p[at, :3].argmax(1))
     return [[int(((data["kind"][at] == truth) & (answer == said)).sum()) for said in range(4)] for truth in range(3)]

@@ -71,7 +71,7 @@ pub struct FaceResult {
     /// The box whose cells were classified, in pixels.
     #[serde(rename = "box")]
     pub rect: Rect,
-    /// Score of the detection in thousandths.
+    /// Score of the detection in thousandths; the fog rounds it down to quarters.
     pub score_milli: u16,
     /// Whether the face is in the frame's counts.
     pub counted: bool,

@@ -296,7 +296,7 @@ pub static EN: Texts = Texts {
     result_json: "Result as JSON",
     manifest_json: "Manifest as JSON",
     label: "Answer",
-    score: "Detection score",
+    score: "Detection score, at least",
     in_counts: "In counts",
     in_clip: "In its clip",
     yes: "yes",

@@ -125,7 +125,7 @@ fn source(records: &[Value]) -> Option<&str> {
 }
 
 fn s3(records: &[Value]) -> Result<Vec<Arrival>, EventError> {
-    let mut arrivals = Vec::new();
+    let mut arrivals: Vec<Arrival> = Vec::new();
     for (at, record) in records.iter().enumerate() {
         let wrong = |why: &dyn std::fmt::Display| EventError::Record { at, why: why.to_string() };
         let tries = record.get("tries").and_then(Value::as_u64).unwrap_or(1);
@@ -146,11 +146,11 @@ fn s3(records: &[Value]) -> Result<Vec<Arrival>, EventError> {
             continue;
         }
         let tries = u32::try_from(tries).unwrap_or(u32::MAX);
-        let arrival = Arrival { bucket, key, tries };
         // S3 delivers at least once, and a batch can hold both.
-        let same = |known: &Arrival| known.bucket == arrival.bucket && known.key == arrival.key;
-        if !arrivals.iter().any(same) {
-            arrivals.push(arrival);
+        let same = |known: &&mut Arrival| known.bucket == bucket && known.key == key;
+        match arrivals.iter_mut().find(same) {
+            Some(known) => known.tries = known.tries.max(tries),
+            None => arrivals.push(Arrival { bucket, key, tries }),
         }
     }
     Ok(arrivals)

@@ -393,7 +393,7 @@ impl Handler {
         if tries < TRIES_MAX {
             return Err(HandleError::Classify { key: key.to_owned(), tries, why });
         }
-        Ok(self.set_aside(key, format!("failed {tries} times: {why}")).await?)
+        Ok(self.set_aside(key, format!("failed at try {tries}: {why}")).await?)
     }
 
     fn count_failure(&self, key: &str) -> u32 {

@@ -1,7 +1,9 @@
 //! Owns the correction of a share by what its classifier gets wrong. The confusion matrix of each classifier that is
-//! shipped, from held-out pictures, stands beside its weights. It knows one model on one source: another camera's errors
+//! shipped, from held-out faces of 16 px and more, stands beside its weights. It knows one model on one source: another camera's errors
 //! may differ, and clips of one person are not independent, so the interval is the least uncertainty, not all of it. The
 //! matrix holds errors of single faces; how often the mean of a track's frames errs was not measured.
+
+use std::sync::LazyLock;
 
 use proto::Digest;
 use serde::Deserialize;
@@ -15,6 +17,9 @@ const SHIPPED: [&str; 2] = [
     include_str!("../../../models/weights/mask-solid.confusion.json"),
     include_str!("../../../models/weights/mask-8x1.confusion.json"),
 ];
+/// Read once. A test reads both.
+static READ: LazyLock<Vec<Confusion>> =
+    LazyLock::new(|| SHIPPED.iter().filter_map(|json| serde_json::from_str(json).ok()).collect());
 /// Sensitivity and specificity that add up to less than one and this much say too little to correct anything.
 const SKILL_MIN: f64 = 0.2;
 
@@ -34,14 +39,13 @@ pub struct Confusion {
 impl Confusion {
     /// Of every model that is shipped.
     pub fn shipped() -> impl Iterator<Item = Self> {
-        // A test reads both.
-        SHIPPED.iter().filter_map(|json| serde_json::from_str(json).ok())
+        READ.iter().cloned()
     }
 
     /// Of this model, if it is shipped.
     #[must_use]
     pub fn of(model: &Digest) -> Option<Self> {
-        Self::shipped().find(|known| known.digest == *model)
+        READ.iter().find(|known| known.digest == *model).cloned()
     }
 
     /// Of the faces of one truth that were answered: how many were said to be without a mask, and how many there are.

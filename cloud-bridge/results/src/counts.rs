@@ -37,7 +37,7 @@ pub struct Counts {
 pub struct Share {
     /// The share, 0 to 1.
     pub share: f64,
-    /// Lower end of its 95% Wilson interval.
+    /// Lower end of its 95% interval: Wilson's of what was counted, Lang and Reiczigel's of what was corrected.
     pub low: f64,
     /// Upper end.
     pub high: f64,

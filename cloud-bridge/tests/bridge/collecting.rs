@@ -255,7 +255,7 @@ async fn an_overdue_frame_is_asked_for_again_a_bounded_number_of_times_and_then_
     }
     let twice = site.keys(&[clip.clone(), clip.clone()]);
     assert_eq!((inference.asked(), waiting.dead()), (twice, None));
-    assert_eq!(inference.tries(), [1, 2], "the function is told which try it is");
+    assert_eq!(inference.tries(), [2, 3], "the function is told which try it is");
     borders.clock.advance(Duration::from_secs(61));
     overdue.round().await.unwrap();
     assert!(waiting.dead().unwrap().contains("2 more invocations"), "{:?}", waiting.dead());

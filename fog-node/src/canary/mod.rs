@@ -15,7 +15,7 @@ use proto::{FrameId, watch::Canaries};
 pub use face::Face;
 pub use lens::Lens;
 
-/// One frame in so many has canaries, by lot. A look of the detector more in each costs 150 ms of a 1080p frame, so 5 ms of
+/// One frame in so many has canaries, by lot. A look of the detector more in each costs 135 ms of a 1080p frame, so 5 ms of
 /// every frame; with a frame each 5 s that is 576 canaries of each size a day.
 const EVERY: u64 = 30;
 /// Width of the drawn faces in pixels of the picture, and how faint they are, by size: a healthy detector finds 70 to 95%.

@@ -215,9 +215,11 @@ fn identity(rows: &[Row], choice: &Choice) -> String {
     for (row, attack) in &attacked {
         let [low, high] = attack.interval;
         let [less, more] = attack.gain_within_epoch_interval;
-        let of_16 = |map: &BTreeMap<String, f64>| map.get("16").copied().unwrap_or(1.0);
+        let of_16 = |map: &BTreeMap<String, f64>| {
+            map.get("16").map_or_else(|| "–".to_owned(), |value| format!("{value:.3}"))
+        };
         let line = format!(
-            "| {} | {:.3} | {:.3} [{low:.3}, {high:.3}] | {:+.3} [{less:+.3}, {more:+.3}] | {:.3} | {:.3} | {:.3} | {} | {} | {} | {} |\n",
+            "| {} | {:.3} | {:.3} [{low:.3}, {high:.3}] | {:+.3} [{less:+.3}, {more:+.3}] | {:.3} | {} | {} | {} | {} | {} | {} |\n",
             row.name,
             attack.one(),
             attack.rank1(),

@@ -6,7 +6,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use anyhow::Context;
+use anyhow::{Context, bail};
 use models::FaceDetector;
 use onnx::{Recogniser, Runtime};
 use privacy::Policy;
@@ -120,6 +120,10 @@ pub(crate) fn run(
             points.map(|point| Ok((point.policy()?, point.name))).collect::<anyhow::Result<_>>()?
         }
     };
+    let without_cells = points.iter().any(|(policy, _)| !policy.releases_cells());
+    if options.looks.is_some() && without_cells {
+        bail!("--looks: this policy releases no cells; name one that does, such as --policy cells");
+    }
     let mut recogniser = recogniser(runtime, assets)?;
     let people = people::read(&options.people, detector, recogniser.as_mut())?;
     let taken = (people.people, people.photos.len());
@@ -201,8 +205,7 @@ impl<'a> Attacked<'a> {
         let photos = &self.people.photos;
         let seen = seen(photos, leaving, &Looks::ALL, self.plan.seed)?;
         if let Some(file) = looks {
-            let grid = policy.grid().filter(|_| policy.releases_cells());
-            let grid = grid.context("--looks: this policy releases no cells")?;
+            let grid = policy.grid().context("a policy without cells")?;
             exported::write(file, photos, &seen, &self.plan.folds, grid)?;
         }
         let among_strangers = if self.strangers.is_empty() {

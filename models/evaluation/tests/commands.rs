@@ -147,7 +147,9 @@ fn reverse_attacks_every_blur_and_gains_nothing_from_frames_of_solid_fill() {
             assert!((0.0..=1.0).contains(&number(row, key)), "{blur}: {report}");
         }
     }
-    assert_eq!(report["attack_counts"], report["rows"]["gaussian"]["reversible"]);
+    let gaussian = &report["rows"]["gaussian"];
+    assert!(number(gaussian, "/rebuilt") >= number(gaussian, "/single") - 0.05, "{report}");
+    assert_eq!(report["attack_counts"], gaussian["reversible"]);
 }
 
 #[test]

@@ -156,7 +156,7 @@ impl Report {
         let (seconds, cpu, results) = (self.seconds, self.cpu_seconds, self.results.display());
         let memory = self.memory_bytes.text();
         format!(
-            "{table}\nCounted are tracks: one person in one clip. Shares are of those of whom something was said, with 95% \
+            "{table}\nCounted are tracks: who stays in consecutive frames of a clip counts once. Shares are of those of whom something was said, with 95% \
              intervals.\n{seconds:.1} s, {cpu:.1} s of CPU; at most {memory}; results in {results}"
         )
     }
