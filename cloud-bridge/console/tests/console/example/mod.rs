@@ -211,7 +211,7 @@ fn manifest(camera: &str, slot: u64, at: UtcTime, faces: &[Face]) -> Manifest {
             grid: None,
             said: Some(Said {
                 rect: face.rect,
-                score_milli: 871,
+                score_milli: 750,
                 counted: true,
                 parts: shares(face.label).map(Said::part),
                 label: face.label,
