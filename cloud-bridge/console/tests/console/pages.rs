@@ -326,7 +326,7 @@ async fn a_frame_explains_how_its_result_came_about() {
         assert!(page.contains(&part), "{part} is not in {page}");
     }
     let table = between(&page, "<table class=\"faces\">", "</table>");
-    for part in ["0.26", "0.13", "0.61", "0.87", "Worn incorrectly", "Uncertain", "48 × 64"] {
+    for part in ["0.26", "0.13", "0.61", "0.75", "Worn incorrectly", "Uncertain", "48 × 64"] {
         assert!(table.contains(part), "{part} is not in {table}");
     }
     let json = browser.get(&format!("/results/{}", shown.frame)).await;
