@@ -54,8 +54,8 @@ impl Faulty for InferenceError {
 /// Asks for results.
 #[async_trait]
 pub trait Inference: Send + Sync {
-    /// Asks for the result of the object at this key, a frame or a pack; `tries` is how often it was asked for, with this time. Returns when
-    /// the question was taken.
+    /// Asks for the result of the object at this key, a frame or a pack; `tries` is how often it was asked for, with
+    /// this time. Returns when the question was taken.
     ///
     /// # Errors
     /// When it was not.
@@ -90,7 +90,8 @@ impl LambdaFunction {
         let at = UtcTime::from_micros(micros).unwrap_or(UtcTime::EPOCH);
         let bucket = &self.bucket;
         json!({ "Records": [{
-            // Not of S3: the function sets aside what it fails on from the third try on, and may have another process each time.
+            // Not of S3: the function sets aside what it fails on from the third try on, and may have another process
+            // each time.
             "tries": tries,
             "eventVersion": "2.1",
             "eventSource": "aws:s3",

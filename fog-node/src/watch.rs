@@ -94,16 +94,15 @@ impl Watches {
         base::files::write_durable(&folder.join(FILE), &bytes)
     }
 
-    /// Takes what a worker noticed in one clip of a camera that was captured at `at`.
+    /// Takes what a worker noticed in one clip of a camera that was captured at `at`; what began with it.
     pub fn note(&self, camera: &CameraId, at: UtcTime, notes: &Notes) -> Began {
         let mut cameras = self.lock();
         let camera = cameras.entry(camera.clone()).or_default();
-        let before = camera.status();
-        let drifted = camera.drift.is_drifting();
+        let (drifted, silent) = (camera.drift.is_drifting(), camera.fell_silent());
         camera.note(at, notes);
         Began {
             drift: !drifted && camera.drift.is_drifting(),
-            silence: !before.fell_silent && camera.status().fell_silent,
+            silence: !silent && camera.fell_silent(),
         }
     }
 
@@ -131,11 +130,16 @@ impl Camera {
         self.with_boxes = self.with_boxes.saturating_add(notes.with_boxes.into());
     }
 
-    fn status(&self) -> CameraWatch {
+    /// Whether a busy camera shows nobody for longer than it ever did.
+    fn fell_silent(&self) -> bool {
         let longer = self.silent_in_a_row > self.longest.saturating_mul(2).max(STRANGE_FROM - 1);
+        self.with_boxes >= BUSY_FROM && longer
+    }
+
+    fn status(&self) -> CameraWatch {
         CameraWatch {
             silent_in_a_row: self.silent_in_a_row,
-            fell_silent: self.with_boxes >= BUSY_FROM && longer,
+            fell_silent: self.fell_silent(),
             doubted: self.doubted,
             canary_recall: self.drift.status(),
         }

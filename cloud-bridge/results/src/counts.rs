@@ -146,7 +146,7 @@ const MINUTES: &str = "SELECT camera, captured_us - (captured_us % 60000000) AS 
     CAST(SUM(no_mask) AS BIGINT) AS no_mask, CAST(SUM(incorrect) AS BIGINT) AS incorrect, \
     CAST(SUM(uncertain) AS BIGINT) AS uncertain FROM frames WHERE done_us IS NOT NULL";
 const HOURS: &str = "SELECT camera, hour_us AS at_us, model, frames, mask, no_mask, incorrect, \
-    uncertain FROM counts_by_hour WHERE 1 = 1";
+    uncertain FROM counts_by_hour WHERE frames > 0";
 
 impl Results {
     /// Counts by camera and minute or hour, in order, for buckets that begin in `[from, until)`; `from` is brought down

@@ -92,9 +92,10 @@ Examples:
 
 OUT/results.json is an array with one object a frame: clip, frame, captured_at, image (relative to OUT; annotated beside
 it, when it was asked for), width, height,
-faces (box with x, y, w, h in pixels; score_milli, in quarters; counted; mask, no_mask, incorrect, not_a_face: probabilities; label),
-tracks (of each face: number, by which the faces of one person in one clip are linked; label and votes of the track),
-mask, no_mask, incorrect, uncertain (counted faces of the frame; the table counts tracks), share_without_mask, model, policy, classified_on.
+faces (box with x, y, w, h in pixels; score_milli, in quarters; counted; mask, no_mask, incorrect, not_a_face:
+probabilities; label), tracks (of each face: number, by which the faces of one person in consecutive frames of one clip
+are linked; label and votes of the track), mask, no_mask, incorrect, uncertain (counted faces of the frame; the table
+counts tracks), share_without_mask, model, policy, classified_on.
 
 Exit codes: 0 everything is there, 1 something is missing or failed. A withheld frame is told and is not missing.";
 

@@ -169,7 +169,8 @@ impl Policy {
         self.clone().with_static_regions(StaticRegions::default()).reference().digest
     }
 
-    /// Name and digest over the canonical JSON of all numbers, those of finding and auditing included.
+    /// Name and digest over the canonical JSON of all its numbers, those of finding and auditing included. What is the same
+    /// under every policy, as the step of the detector's score, is not among them: noise is keyed by this digest.
     #[must_use]
     pub fn reference(&self) -> PolicyRef {
         // Constants of plain numbers always serialise; an empty text would only give a digest that nobody granted.

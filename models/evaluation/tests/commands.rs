@@ -119,6 +119,40 @@ fn reidentify_names_clear_people_and_under_solid_fill_few_more_than_by_chance() 
 }
 
 #[test]
+fn looks_are_written_for_attackers_that_learn_elsewhere_where_a_policy_releases_cells() {
+    let Some(assets) = assets() else { return };
+    let folder = tempfile::tempdir().unwrap();
+    let people = faces::people(folder.path(), 4, 4);
+    let people = people.to_str().unwrap();
+    let (looks, plot) = (folder.path().join("looks.ndjson"), folder.path().join("ranks.svg"));
+    let [looks_file, plot_file] = [&looks, &plot].map(|path| path.to_str().unwrap());
+    let arguments = ["--repeats", "1", "--grid", "4x2", "--noise", "8"];
+    let files = ["--looks", looks_file, "--plot", plot_file];
+    let report =
+        command(&assets, &[&["reidentify", "--people", people], &arguments[..], &files].concat());
+    // A line a photo, with its fold, every kind of looks, and cells of 0 to 1.
+    let text = std::fs::read_to_string(&looks).unwrap();
+    let lines: Vec<Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!(lines.len() as f64, number(&report, "/photos"));
+    for line in &lines {
+        assert_eq!(line["grid"], serde_json::json!([4, 2]));
+        assert!((0.0..4.0).contains(&number(line, "/folds/0")), "{line}");
+        let probed = line["probed"].as_array().unwrap();
+        assert_eq!((probed.len(), line["learned"].as_array().unwrap().len()), (5, 5));
+        let cells = probed[0].as_array().unwrap();
+        assert_eq!(cells.len(), 4 * 2 * 3);
+        assert!(cells.iter().all(|cell| (0.0..=1.0).contains(&cell.as_f64().unwrap())));
+    }
+    assert!(std::fs::read_to_string(&plot).unwrap().contains("clear"));
+    let mut refused = Command::new(env!("CARGO_BIN_EXE_evaluation"));
+    refused.current_dir(PROJECT).arg("--assets").arg(&assets).args(["reidentify", "--people"]);
+    let output =
+        refused.args([people, "--policy", "solid", "--looks", looks_file]).output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(!output.status.success() && said.contains("--policy cells"), "{said}");
+}
+
+#[test]
 fn a_folder_with_one_person_is_refused() {
     let Some(assets) = assets() else { return };
     let folder = tempfile::tempdir().unwrap();

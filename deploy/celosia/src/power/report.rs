@@ -55,12 +55,11 @@ pub(super) fn text(power: &Power) -> String {
     }
     text.push_str(&format!(
         "\nDollars by the prices of {}, {}, {} ({}). The time of S3 is assumed: {} ms to read, {} ms to write, billed with \
-         the function's own. Bold: the cheapest that keeps both goals. The \
-         start of the process is told in steps of 10 ms by the kernel.\n\n# One camera for 30 days\n\nIn dollars, at {} MB, \
-         one frame each {} s, of {} kB, kept for {} days. A clip of 30 s, the default, is 6 frames an object, one of 60 s \
-         is 12; *1* is `pack = \"frame\"`, the default of a store of one's own. The bridge asks for the result of each object {} times by its key, the last time with \
-         success, and lists each {} s. The last columns hold everything but storage, for whole objects, against the function alone in 2021: \
-         ${} to ${} for {} s of video.\n\n{MONTHS}",
+         the function's own. Bold: the cheapest that keeps both goals. The start of the process is told in steps of 10 ms \
+         by the kernel.\n\n# One camera for 30 days\n\nIn dollars, at {} MB, one frame each {} s, of {} kB, kept for {} days. A clip of 30 s, the default, is 6 frames an object, one of 60 s \
+         is 12; *1* is `pack = \"frame\"`, the default of a store of one's own. The bridge asks for the result of each \
+         object {} times by its key, the last time with success, and lists each {} s. The last columns hold everything but \
+         storage, for whole objects, against the function alone in 2021: ${} to ${} for {} s of video.\n\n{MONTHS}",
         prices.region,
         prices.architecture,
         prices.date,

@@ -41,7 +41,7 @@ struct Frame {
     width: u32,
     height: u32,
     faces: Vec<FaceResult>,
-    /// The track of each face: those with one number in one clip are one person, and vote.
+    /// The track of each face, by which those of one person in consecutive frames of a clip are linked, and vote.
     tracks: Vec<Track>,
     mask: u32,
     no_mask: u32,
@@ -54,7 +54,7 @@ struct Frame {
 }
 
 impl Frame {
-    /// `result` is the row's.
+    /// `result` is what the row's state holds.
     fn of(row: &FrameRow, result: &FrameResult, image: String, annotated: Option<String>) -> Self {
         Self {
             clip: result.frame.clip.to_string(),
