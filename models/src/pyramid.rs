@@ -64,15 +64,22 @@ impl Level {
         let columns = crate::pixels::axis(0, self.width, width);
         let rows = crate::pixels::axis(0, self.height, height);
         let mut planes = Vec::with_capacity(3 * width * height);
-        let mut line = vec![0.0; self.width];
+        // One more than there are columns: the last has itself as its neighbour.
+        let mut line = vec![0.0; self.width + 1];
         for plane in self.planes.chunks_exact((self.width * self.height).max(1)) {
             for &(y0, y1, fy) in &rows {
                 let row = |y: usize| plane.get(y * self.width..).unwrap_or(&[]);
                 for ((out, low), high) in line.iter_mut().zip(row(y0)).zip(row(y1)) {
                     *out = low + (high - low) * fy;
                 }
-                let at = |x: usize| line.get(x).copied().unwrap_or_default();
-                planes.extend(columns.iter().map(|&(x0, x1, fx)| at(x0) + (at(x1) - at(x0)) * fx));
+                if let [.., last, beyond] = line.as_mut_slice() {
+                    *beyond = *last;
+                }
+                planes.extend(columns.iter().map(|&(x, _, fx)| {
+                    let pair = line.get(x..).and_then(|rest| rest.first_chunk());
+                    let [left, right] = pair.copied().unwrap_or_default();
+                    left + (right - left) * fx
+                }));
             }
         }
         Self { width, height, planes }

@@ -8,7 +8,7 @@ use gstreamer::prelude::*;
 use gstreamer_app::AppSink;
 use proto::limits::{PICTURE_HEIGHT_MAX, PICTURE_WIDTH_MAX};
 
-use crate::{Picture, disposable, gate::Gate};
+use crate::{Picture, disposable, gate::Gate, mp4::is_cut_mp4};
 
 /// Longest wait for one picture: a key frame group of 60 s of 4K decodes in less.
 const WAIT: gst::ClockTime = gst::ClockTime::from_seconds(20);
@@ -65,7 +65,7 @@ impl Clip {
         let file = sealed(bytes).map_err(|e| ClipError::System(e.to_string()))?;
         // The caps filter in front of the decoder refuses large pictures from the stream's headers.
         let description = format!(
-            "filesrc location=/proc/self/fd/{} ! parsebin ! \
+            "filesrc location=/proc/self/fd/{} ! parsebin name=container ! \
              capsfilter name=headers ! decodebin name=decoder ! videoconvert n-threads=1 ! \
              appsink name=sink sync=false max-buffers=1 caps=video/x-raw,format=BGR",
             file.as_raw_fd()
@@ -77,10 +77,30 @@ impl Clip {
         let sink = pipeline.by_name("sink").and_then(|e| e.downcast::<AppSink>().ok());
         let sink = sink.ok_or_else(|| ClipError::System("no appsink".to_owned()))?;
         let clip = Self { pipeline, sink, gate: Gate::default(), _file: file };
+        clip.tell_of_no_stream()?;
         clip.set_up_decoder()?;
         clip.refuse_large_pictures()?;
         clip.preroll()?;
         Ok(clip)
+    }
+
+    /// A container that ends before its first stream is an error that its demuxer posts and the bin around it at times
+    /// loses: then only the end of a long wait would tell. That it has no more streams and none at all is always said.
+    fn tell_of_no_stream(&self) -> Result<(), ClipError> {
+        let container =
+            self.pipeline.by_name("container").and_then(|e| e.downcast::<gst::Bin>().ok());
+        let container = container.ok_or_else(|| ClipError::System("no parsebin".to_owned()))?;
+        container.connect_element_added(|_, element| {
+            element.connect_no_more_pads(|demuxer| {
+                if demuxer.src_pads().is_empty() {
+                    let said = gst::Structure::builder(NO_STREAM).build();
+                    let message = gst::message::Application::builder(said).src(demuxer);
+                    // A pipeline that is already gone needs no message.
+                    demuxer.post_message(message.build()).ok();
+                }
+            });
+        });
+        Ok(())
     }
 
     /// A worker is one process a core, and a decoder with several threads decodes ahead what nobody asked for. And a
@@ -243,9 +263,18 @@ fn picture(sample: &gst::Sample) -> Result<Picture, ClipError> {
 
 /// Name of the message that the header probe posts.
 const TOO_LARGE: &str = "celosia-picture-too-large";
+/// Name of the message that there is nothing in a container.
+const NO_STREAM: &str = "celosia-no-stream";
+
+fn is_no_stream(said: &gst::StructureRef) -> bool {
+    said.name() == NO_STREAM
+}
 
 fn judge(message: &gst::Message) -> ClipError {
     match message.view() {
+        gst::MessageView::Application(said) if said.structure().is_some_and(is_no_stream) => {
+            ClipError::NotVideo("it ends before its first stream".to_owned())
+        }
         gst::MessageView::Application(application) => {
             let side =
                 |name| application.structure().and_then(|s| s.get::<i32>(name).ok()).unwrap_or(0);
@@ -268,36 +297,6 @@ impl Drop for Clip {
         // A pipeline that is dropped while it plays leaks its threads; there is nobody to tell if this fails.
         self.pipeline.set_state(gst::State::Null).ok();
     }
-}
-
-/// Whether it is an MP4 whose index is missing. GStreamer says so as well, but at times the error is lost between its bins,
-/// and only the end of a long wait tells. Boxes: ISO/IEC 14496-12, 4.2.
-fn is_cut_mp4(bytes: &[u8]) -> bool {
-    let mut rest = bytes;
-    let mut first = true;
-    while let Some((head, body)) = rest.split_first_chunk::<8>() {
-        let (size, kind) = head.split_at(4);
-        match kind {
-            b"ftyp" => {}
-            _ if first => return false,
-            b"moov" | b"moof" => return false,
-            _ => {}
-        }
-        first = false;
-        let size = size.try_into().map_or(0, u32::from_be_bytes);
-        let size = match size {
-            // The length follows in eight bytes.
-            1 => body.first_chunk().map_or(u64::MAX, |long| u64::from_be_bytes(*long)),
-            // It goes on to the end.
-            0 => break,
-            size => size.into(),
-        };
-        // A box is no shorter than its head; one that ends behind the file is the one that was cut.
-        let next = usize::try_from(size).ok().filter(|size| *size >= head.len());
-        let Some(next) = next.and_then(|next| rest.get(next..)) else { break };
-        rest = next;
-    }
-    !first
 }
 
 fn sealed(bytes: &[u8]) -> std::io::Result<std::fs::File> {
@@ -441,6 +440,15 @@ mod tests {
         let bytes = clip(320, 240, 1);
         assert!(Clip::open(&bytes[..200]).is_err());
         assert!(Clip::open(&[0; 4096]).is_err());
+    }
+
+    /// Often, since the error that says so is lost at times only; then it ends with another, after a wait.
+    #[test]
+    fn a_matroska_that_was_cut_off_before_its_stream_is_named_at_once() {
+        let whole = clip(320, 240, 1);
+        for _ in 0..60 {
+            assert!(matches!(Clip::open(&whole[..200]), Err(ClipError::NotVideo(_))));
+        }
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! Owns one question about a seek to a key frame: is it near enough? It is asked of the compressed picture, so that one that
-//! is not costs no decoding.
+//! is not costs no decoding. One that is ends the stream behind it: a decoder that waits for later pictures, in case they are
+//! shown before, gives it out at once, and none of them is decoded.
 
 use std::{
     ops::RangeInclusive,
@@ -20,7 +21,33 @@ const WAIT: Duration = Duration::from_secs(2);
 struct Ask {
     near: RangeInclusive<i64>,
     tell: Option<SyncSender<bool>>,
+    /// The seek has thrown away what was on its way before it: what comes now is meant.
+    flushed: bool,
     shut: bool,
+}
+
+impl Ask {
+    /// What becomes of a picture of this time, or of the stream's end.
+    fn judge(&mut self, at: Option<i64>, whole: bool) -> Passage {
+        if let Some(tell) = self.tell.take() {
+            let near = at.is_some_and(|at| self.near.contains(&at));
+            self.shut = !near;
+            // Who asked may have stopped waiting.
+            tell.try_send(near).ok();
+        } else if !self.shut && at.is_some() && whole {
+            self.shut = true;
+            return Passage::End;
+        }
+        if self.shut { Passage::Closed } else { Passage::Open }
+    }
+}
+
+/// Whether something may pass to the decoder.
+enum Passage {
+    Open,
+    Closed,
+    /// The stream ends before it.
+    End,
 }
 
 /// Stands in front of the decoder.
@@ -31,28 +58,48 @@ impl Gate {
     /// Watches what comes through `pad`.
     pub(crate) fn watch(&self, pad: &gst::Pad) {
         let gate = self.clone();
-        let what = gst::PadProbeType::BUFFER | gst::PadProbeType::EVENT_DOWNSTREAM;
+        let events = gst::PadProbeType::EVENT_DOWNSTREAM | gst::PadProbeType::EVENT_FLUSH;
+        let what = gst::PadProbeType::BUFFER | events;
         pad.add_probe(what, move |pad, info| {
-            let mut asked = gate.0.lock().unwrap_or_else(PoisonError::into_inner);
-            let Some(ask) = asked.as_mut() else { return gst::PadProbeReturn::Ok };
-            let near = match (info.buffer(), info.event().map(|event| event.type_())) {
-                (Some(buffer), _) => time(pad, buffer).is_some_and(|at| ask.near.contains(&at)),
-                (None, Some(gst::EventType::Eos)) => false,
-                (None, _) => return gst::PadProbeReturn::Ok,
-            };
-            if let Some(tell) = ask.tell.take() {
-                ask.shut = !near;
-                // Who asked may have stopped waiting.
-                tell.try_send(near).ok();
+            match info.event().map(|event| event.type_()) {
+                None | Some(gst::EventType::Eos) => {}
+                Some(gst::EventType::FlushStop) => {
+                    gate.flushed();
+                    return gst::PadProbeReturn::Ok;
+                }
+                Some(_) => return gst::PadProbeReturn::Ok,
             }
-            if ask.shut { gst::PadProbeReturn::Handled } else { gst::PadProbeReturn::Ok }
+            match gate.judge(pad, info.buffer()) {
+                Passage::Open => gst::PadProbeReturn::Ok,
+                Passage::Closed => gst::PadProbeReturn::Handled,
+                Passage::End => {
+                    // Waits inside for as long as the picture is looked at; nothing is locked. Who seeks on ends it.
+                    if let Some(onwards) = pad.parent_element().and_then(|e| e.static_pad("src")) {
+                        onwards.push_event(gst::event::Eos::new());
+                    }
+                    gst::PadProbeReturn::Handled
+                }
+            }
         });
     }
 
-    /// Asks about the next picture that comes; the answer is for [`Answer::is_near`].
+    fn judge(&self, pad: &gst::Pad, buffer: Option<&gst::Buffer>) -> Passage {
+        let mut asked = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(ask) = asked.as_mut().filter(|ask| ask.flushed) else { return Passage::Open };
+        ask.judge(buffer.and_then(|buffer| time(pad, buffer)), is_progressive(pad))
+    }
+
+    fn flushed(&self) {
+        let mut asked = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(ask) = asked.as_mut() {
+            ask.flushed = true;
+        }
+    }
+
+    /// Asks about the first picture of the seek that follows; the answer is for [`Answer::is_near`].
     pub(crate) fn ask(&self, near: RangeInclusive<i64>) -> Answer {
         let (tell, answer) = sync_channel(1);
-        let ask = Ask { near, tell: Some(tell), shut: false };
+        let ask = Ask { near, tell: Some(tell), flushed: false, shut: false };
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(ask);
         Answer(answer)
     }
@@ -71,6 +118,13 @@ impl Answer {
     pub(crate) fn is_near(&self) -> bool {
         self.0.recv_timeout(WAIT).unwrap_or(false)
     }
+}
+
+/// Whether one buffer is one picture. An interlaced one may come as two.
+fn is_progressive(pad: &gst::Pad) -> bool {
+    let caps = pad.current_caps();
+    let mode = caps.as_ref().and_then(|caps| caps.structure(0)?.get::<&str>("interlace-mode").ok());
+    mode.is_none_or(|mode| mode == "progressive")
 }
 
 fn time(pad: &gst::Pad, buffer: &gst::BufferRef) -> Option<i64> {

@@ -4,6 +4,7 @@
 mod clip;
 mod disposable;
 mod gate;
+mod mp4;
 mod picture;
 
 pub use clip::{Clip, ClipError};
