@@ -41,6 +41,7 @@ def chosen(arguments):
     options.add_argument("--noise", type=int, default=0)
     options.add_argument("--quantum", type=int, default=8)
     options.add_argument("--luma")
+    options.add_argument("--chroma")
     options.add_argument("--chroma-noise", type=int, default=0)
     options.add_argument("--chroma-quantum", type=int, default=2)
     options.add_argument("--centred", action="store_true")
@@ -56,7 +57,7 @@ def planes_of(arguments):
     times = 2 if of.centred else 1
     if of.luma:
         return [(cells_of(of.luma), of.noise, of.quantum, 1, times),
-                (cells_of(of.grid), of.chroma_noise, of.chroma_quantum, 2, times)]
+                (cells_of(of.chroma or of.grid), of.chroma_noise, of.chroma_quantum, 2, times)]
     return [(cells_of(of.grid), of.noise, of.quantum, 3, times)]
 
 

@@ -29,7 +29,15 @@ impl Policy {
     /// The same with brightness in blocks of `luma` rows and columns, and noise and quantum of colour differences apart.
     #[must_use]
     pub fn with_colour(self, luma: (u8, u8), noise_scale: u8, quantum: u8) -> Self {
-        Self { name: TRIAL, colour: Some(Colour { luma, noise_scale, quantum }), ..self }
+        let colour = Colour { luma, chroma: None, noise_scale, quantum };
+        Self { name: TRIAL, colour: Some(colour), ..self }
+    }
+
+    /// The same with colour in blocks of so many rows and columns; one whose colour is not apart stays as it is.
+    #[must_use]
+    pub fn with_colour_in(self, chroma: (u8, u8)) -> Self {
+        let colour = self.colour.map(|colour| Colour { chroma: Some(chroma), ..colour });
+        Self { name: TRIAL, colour, ..self }
     }
 
     /// The same with cells as they differ from the whole face.

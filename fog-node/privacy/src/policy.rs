@@ -43,14 +43,17 @@ pub struct Policy {
 pub(crate) struct Colour {
     /// Rows and columns of the blocks of cells that share one brightness.
     pub(crate) luma: (u8, u8),
-    /// Scale of the Laplace noise on both colour differences of each cell.
+    /// Rows and columns of the blocks of cells that share one colour; absent: each cell has its own.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) chroma: Option<(u8, u8)>,
+    /// Scale of the Laplace noise on both colour differences.
     pub(crate) noise_scale: u8,
     /// Levels that colour differences are rounded to before noise.
     pub(crate) quantum: u8,
 }
 
 /// Brightness tells people apart, so it has more noise; colour tells masks.
-const COLOUR: Colour = Colour { luma: (8, 1), noise_scale: 2, quantum: 2 };
+const COLOUR: Colour = Colour { luma: (8, 1), chroma: None, noise_scale: 2, quantum: 2 };
 
 /// How far a fill reaches beyond a box, in hundredths of its sides.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]

@@ -25,42 +25,65 @@ pub(crate) fn released(
     }
 }
 
-/// Brightness and colour released apart: brightness of blocks of cells, since it tells people apart, and colour of
-/// each cell, since it tells masks.
+/// Brightness and colour released apart: brightness of blocks of cells, since it tells people apart, and colour of blocks
+/// of their own or of each cell, since it tells masks.
 fn apart(
     sums: &Sums,
-    (rows, cols): (u8, u8),
+    grid: (u8, u8),
     middle: [i32; 3],
     policy: &Policy,
     colour: Colour,
     stream: &mut NoiseStream,
 ) -> Vec<u8> {
-    let (rows, cols) = (usize::from(rows), usize::from(cols));
-    let (high, wide) = (usize::from(colour.luma.0).max(1), usize::from(colour.luma.1).max(1));
-    let block = |cell: usize| (cell / cols * high / rows) * wide + cell % cols * wide / cols;
-    let mut blocks = vec![([0u64; 3], 0u64); high * wide];
-    for (cell, (sum, n)) in sums.iter().enumerate() {
-        if let Some((total, pixels)) = blocks.get_mut(block(cell)) {
-            total.iter_mut().zip(sum).for_each(|(total, sum)| *total += sum);
-            *pixels += n;
-        }
-    }
-    let brightness = blocks.iter().map(|block| {
-        let [r, g, b] = about(*block, middle);
+    let (bright, coloured) = (Blocks { grid, of: colour.luma }, colour.chroma.unwrap_or(grid));
+    let coloured = Blocks { grid, of: coloured };
+    let brightness = bright.sums(sums).into_iter().map(|block| {
+        let [r, g, b] = about(block, middle);
         level((77 * r + 150 * g + 29 * b) >> 8, policy.quantum, policy.noise_scale, stream)
     });
     let brightness: Vec<i32> = brightness.collect();
-    let cells = sums.iter().enumerate().flat_map(|(cell, sums)| {
-        let [r, g, b] = about(*sums, middle);
+    let differences = coloured.sums(sums).into_iter().map(|block| {
+        let [r, g, b] = about(block, middle);
         let blue = 128 + ((128 * b - 43 * r - 85 * g) >> 8);
         let red = 128 + ((128 * r - 107 * g - 21 * b) >> 8);
-        let y = brightness.get(block(cell)).copied().unwrap_or(UNKNOWN);
-        let [blue, red] =
-            [blue, red].map(|mean| level(mean, colour.quantum, colour.noise_scale, stream) - 128);
+        [blue, red].map(|mean| level(mean, colour.quantum, colour.noise_scale, stream) - 128)
+    });
+    let differences: Vec<[i32; 2]> = differences.collect();
+    let cells = (0..sums.len()).flat_map(|cell| {
+        let y = brightness.get(bright.at(cell)).copied().unwrap_or(UNKNOWN);
+        let [blue, red] = differences.get(coloured.at(cell)).copied().unwrap_or_default();
         [y + ((359 * red) >> 8), y - ((88 * blue + 183 * red) >> 8), y + ((454 * blue) >> 8)]
             .map(byte)
     });
     cells.collect()
+}
+
+/// Blocks of the cells of a grid, each as rows and columns.
+struct Blocks {
+    grid: (u8, u8),
+    of: (u8, u8),
+}
+
+impl Blocks {
+    /// The block of a cell.
+    fn at(&self, cell: usize) -> usize {
+        let [rows, cols, high, wide] =
+            [self.grid.0, self.grid.1, self.of.0, self.of.1].map(|side| usize::from(side.max(1)));
+        (cell / cols * high / rows) * wide + cell % cols * wide / cols
+    }
+
+    /// Sums and pixels of each block.
+    fn sums(&self, cells: &Sums) -> Vec<([u64; 3], u64)> {
+        let count = usize::from(self.of.0.max(1)) * usize::from(self.of.1.max(1));
+        let mut blocks = vec![([0u64; 3], 0u64); count];
+        for (cell, (sum, n)) in cells.iter().enumerate() {
+            if let Some((total, pixels)) = blocks.get_mut(self.at(cell)) {
+                total.iter_mut().zip(sum).for_each(|(total, sum)| *total += sum);
+                *pixels += n;
+            }
+        }
+        blocks
+    }
 }
 
 /// All pixels together.
@@ -140,6 +163,18 @@ mod tests {
         let (left, right) = (&cells[..3], &cells[3..6]);
         assert!((luma(left) - luma(right)).abs() <= 3, "{left:?} {right:?}");
         assert!(left[0] > left[2] && right[0] < right[2], "{left:?} {right:?}");
+    }
+
+    #[test]
+    fn cells_of_one_block_share_their_colour_and_keep_their_brightness() {
+        let colours = [[200, 150, 120], [100, 110, 130]];
+        let sums = sums(&[colours, colours, colours, colours].concat());
+        let policy = quiet((4, 2)).with_colour_in((4, 1));
+        let cells = released(&sums, (4, 2), &policy, &mut stream());
+        let (left, right) = (&cells[..3], &cells[3..6]);
+        let tint = |cell: &[u8]| (i32::from(cell[0]) - i32::from(cell[2]), cell[1]);
+        assert!((tint(left).0 - tint(right).0).abs() <= 3, "{left:?} {right:?}");
+        assert!(tint(left).1 > tint(right).1 + 20, "{left:?} {right:?}");
     }
 
     #[test]

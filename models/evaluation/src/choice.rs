@@ -32,6 +32,9 @@ pub(crate) struct Choice {
     /// Levels that the colour differences of `--luma` are rounded to.
     #[arg(long, default_value_t = 2, requires = "luma")]
     pub chroma_quantum: u8,
+    /// Colour in blocks of so many rows x columns too; without it each cell of `--grid` has its own.
+    #[arg(long, value_parser = grid, requires = "luma")]
+    pub chroma: Option<(u8, u8)>,
     /// Cells of `--grid` as they differ from the mean of the whole face, which is not released.
     #[arg(long, requires = "grid")]
     pub centred: bool,
@@ -52,6 +55,10 @@ impl Choice {
                         luma.0, luma.1, self.noise, self.quantum
                     );
                     policy = policy.with_colour(luma, noise, quantum);
+                }
+                if let Some((rows, cols)) = self.chroma {
+                    name.push_str(&format!(", colour in {rows}x{cols}"));
+                    policy = policy.with_colour_in((rows, cols));
                 }
                 if self.centred {
                     name.push_str(", centred");
@@ -132,6 +139,9 @@ mod tests {
         let point = |arguments: &str| Point { name: "some".into(), arguments: arguments.into() };
         let chosen = point("--grid 8x1 --noise 16 --quantum 8").policy().unwrap();
         assert_eq!(chosen, Policy::trial((8, 1), 16, 8));
+        let apart = "--grid 8x2 --luma 8x2 --chroma 8x1";
+        let policy = Policy::trial((8, 2), 0, 8).with_colour((8, 2), 0, 2);
+        assert_eq!(point(apart).policy().unwrap(), policy.with_colour_in((8, 1)));
         assert_eq!(point("--policy solid").policy().unwrap(), Policy::named("solid").unwrap());
         for wrong in ["--grid 8", "--noise 3", "--grid 8x1 --more 3", "8x1"] {
             assert!(point(wrong).policy().is_err(), "{wrong}");

@@ -101,6 +101,10 @@ pub(crate) struct Report {
     tar_at_far_10: BTreeMap<&'static str, f64>,
     attackers: BTreeMap<&'static str, usize>,
     bootstrap: &'static str,
+    /// For paired comparisons with other policies on the same photos: whose each photo is, and in which share of the repeats
+    /// 16 looks within an epoch named him; nothing for photos that were never probed.
+    person_of_photo: Vec<usize>,
+    named_of_photo: Vec<Option<f64>>,
     /// With `--strangers`.
     #[serde(skip_serializing_if = "Option::is_none")]
     among_strangers: Option<Ranks>,
@@ -302,6 +306,8 @@ fn report(attacked: &Attacked<'_>, policy: String, redacted: &Outcome) -> Report
         tar_at_far_10: named((0..NAMES.len()).map(|k| redacted.accepted(k)).collect()),
         attackers,
         bootstrap: plan.bootstrap(people),
+        person_of_photo: people.photos.iter().map(|photo| photo.person).collect(),
+        named_of_photo: redacted.hits(2),
         among_strangers: None,
     }
 }
