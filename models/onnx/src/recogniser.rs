@@ -1,4 +1,4 @@
-//! Owns a session of a public face recogniser. The product never runs it: measurements of attacks do.
+//! Owns sessions of public face recognisers. The product never runs one: measurements of attacks do.
 
 use std::path::Path;
 
@@ -10,10 +10,12 @@ use crate::runtime::{LoadError, Runtime, run};
 const NAME: &str = "recogniser";
 
 /// A face recogniser: input float32 [1, 3, 112, 112], red, green, blue planes of (level - 127.5) / 128; output an
-/// embedding whose direction tells people apart.
+/// embedding of any length whose direction tells people apart.
 pub struct Recogniser(Session);
 
 impl Recogniser {
+    /// Files of the assets folder that are recognisers: one of 512 numbers a face, and a MobileFaceNet of 192.
+    pub const FILES: [&str; 2] = ["recogniser.onnx", "mobilefacenet.onnx"];
     /// Sides of the input in pixels.
     pub const SIDE: usize = 112;
 
