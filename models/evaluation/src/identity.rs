@@ -15,7 +15,7 @@ use crate::{
 /// Folds of the cross-validation.
 const FOLDS: usize = 4;
 /// Draws of the bootstrap.
-const DRAWS: usize = 2000;
+pub(crate) const DRAWS: usize = 2000;
 /// With fewer persons than this the bootstrap draws photos only: persons would be too few to draw from.
 const PERSONS_MIN: usize = 10;
 /// Share of wrong pairs that are accepted when the share of right ones is told.
@@ -121,39 +121,49 @@ impl Plan {
     /// 95% of the mean of values of photos (absent where a photo was never probed), by bootstrap over persons and then
     /// their photos.
     pub(crate) fn interval(&self, values: &[Option<f64>], people: &People) -> [f64; 2] {
-        let mut persons: BTreeMap<usize, Vec<f64>> = BTreeMap::new();
-        for (value, photo) in values.iter().zip(&people.photos) {
-            if let Some(value) = value {
-                let person = if people.people < PERSONS_MIN { 0 } else { photo.person };
-                persons.entry(person).or_default().push(*value);
-            }
-        }
-        let persons: Vec<Vec<f64>> = persons.into_values().collect();
+        let known = values.iter().zip(&people.photos);
+        let known = known.filter_map(|(value, photo)| Some((photo.person, (*value)?)));
+        let persons = pools(known, people.people);
         let mut random = ChaCha8Rng::seed_from_u64(self.seed);
-        let mut draws = Vec::with_capacity(DRAWS);
-        for _ in 0..if persons.is_empty() { 0 } else { DRAWS } {
-            let (mut sum, mut n) = (0.0, 0.0);
-            for _ in 0..persons.len() {
-                let Some(values) = persons.get(random.random_range(0..persons.len())) else {
-                    continue;
-                };
-                for _ in 0..values.len() {
-                    sum += values.get(random.random_range(0..values.len())).unwrap_or(&0.0);
-                    n += 1.0;
-                }
-            }
-            draws.push(if n > 0.0 { sum / n } else { 0.0 });
-        }
-        interval(draws)
+        let draws = 0..if persons.is_empty() { 0 } else { DRAWS };
+        #[expect(clippy::cast_precision_loss, reason = "fewer than 2^24 photos")]
+        let mean = |values: Vec<&f64>| values.iter().copied().sum::<f64>() / values.len() as f64;
+        interval(draws.map(|_| mean(drawn(&persons, &mut random))).collect())
     }
 
     /// How intervals were drawn, for reports.
     pub(crate) const fn bootstrap(&self, people: &People) -> &'static str {
-        if people.people < PERSONS_MIN {
-            "photos only: fewer than ten persons resolve no small difference"
-        } else {
-            "persons, then photos"
-        }
+        bootstrap(people)
+    }
+}
+
+/// What the bootstrap draws from, by person; of few persons, all as if they were one's.
+pub(crate) fn pools<T>(values: impl Iterator<Item = (usize, T)>, people: usize) -> Vec<Vec<T>> {
+    let mut persons: BTreeMap<usize, Vec<T>> = BTreeMap::new();
+    for (person, value) in values {
+        let person = if people < PERSONS_MIN { 0 } else { person };
+        persons.entry(person).or_default().push(value);
+    }
+    persons.into_values().collect()
+}
+
+/// One draw of the bootstrap: as many persons as there are, and of each as many of its values as it has.
+pub(crate) fn drawn<'a, T>(persons: &'a [Vec<T>], random: &mut ChaCha8Rng) -> Vec<&'a T> {
+    let mut all = Vec::new();
+    for _ in 0..persons.len() {
+        let Some(values) = persons.get(random.random_range(0..persons.len())) else { continue };
+        let one = |_| values.get(random.random_range(0..values.len()));
+        all.extend((0..values.len()).filter_map(one));
+    }
+    all
+}
+
+/// How intervals of these people are drawn, for reports.
+pub(crate) const fn bootstrap(people: &People) -> &'static str {
+    if people.people < PERSONS_MIN {
+        "photos only: fewer than ten persons resolve no small difference"
+    } else {
+        "persons, then photos"
     }
 }
 

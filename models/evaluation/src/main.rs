@@ -21,8 +21,11 @@ mod leaving;
 mod linear;
 mod looks;
 mod masks;
+mod naive;
+mod pairs;
 mod people;
 mod plot;
+mod probe;
 mod rebuild;
 mod reidentify;
 mod reverse;
@@ -69,6 +72,8 @@ enum Command {
     Utility(utility::Options),
     /// How often an attacker who redacts with our code names the person behind a redacted face.
     Reidentify(reidentify::Options),
+    /// How well public recognisers, who never saw a redacted face, tell who is behind one: a sanity row.
+    Naive(naive::Options),
     /// What an attacker gains who rebuilds a still face from many frames of it.
     Reverse(reverse::Options),
     /// The curve of utility against identity over policies, and the rule that chooses the default.
@@ -105,6 +110,11 @@ fn main() -> anyhow::Result<()> {
             let runtime = runtime()?;
             let Detectors { mut detector, .. } = Detectors::open(&runtime, &assets)?;
             reidentify::run(&options, &runtime, &assets, &mut detector)
+        }
+        Command::Naive(options) => {
+            let runtime = runtime()?;
+            let Detectors { mut detector, .. } = Detectors::open(&runtime, &assets)?;
+            naive::run(&options, &runtime, &assets, &mut detector)
         }
         Command::Reverse(options) => {
             let runtime = runtime()?;

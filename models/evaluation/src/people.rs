@@ -46,14 +46,31 @@ const DUPLICATE: f32 = 0.12;
 pub(crate) fn read(
     folder: &Path,
     detector: &mut dyn FaceDetector,
+    recogniser: Option<&mut Recogniser>,
+) -> anyhow::Result<People> {
+    let folders = sorted(folder)?.into_iter().filter(|path| path.is_dir());
+    let photos = |person: PathBuf| {
+        anyhow::Ok(sorted(&person)?.into_iter().filter(|path| path.is_file()).collect())
+    };
+    let persons: Vec<Vec<PathBuf>> = folders.map(photos).collect::<anyhow::Result<_>>()?;
+    let people = of(&persons, detector, recogniser)?;
+    if people.people < 2 {
+        bail!("{} needs at least two folders with photos, one a person", folder.display());
+    }
+    Ok(people)
+}
+
+/// The same of the photos of each person.
+pub(crate) fn of(
+    persons: &[Vec<PathBuf>],
+    detector: &mut dyn FaceDetector,
     mut recogniser: Option<&mut Recogniser>,
 ) -> anyhow::Result<People> {
-    let persons = sorted(folder)?.into_iter().filter(|path| path.is_dir());
     let mut people = People { people: 0, photos: Vec::new(), detected: 0, unreadable: 0 };
     for person in persons {
         let (mut thumbs, first) = (Vec::new(), people.photos.len());
-        for path in sorted(&person)?.into_iter().filter(|path| path.is_file()) {
-            let Ok(frame) = open(&path) else {
+        for path in person {
+            let Ok(frame) = open(path) else {
                 people.unreadable += 1;
                 continue;
             };
@@ -66,17 +83,14 @@ pub(crate) fn read(
                 None => Vec::new(),
             };
             thumbs.push(thumbnail(view)?);
-            let photo = Photo { person: people.people, group: 0, path, face, embedding };
-            people.photos.push(photo);
+            let (person, path) = (people.people, path.clone());
+            people.photos.push(Photo { person, group: 0, path, face, embedding });
         }
         let photos = people.photos.iter_mut().skip(first);
         for (photo, group) in photos.zip(groups(&thumbs)) {
             photo.group = first + group;
         }
         people.people += usize::from(!thumbs.is_empty());
-    }
-    if people.people < 2 {
-        bail!("{} needs at least two folders with photos, one a person", folder.display());
     }
     Ok(people)
 }
@@ -120,14 +134,18 @@ fn whole(view: PixelView<'_>) -> Detection {
     clippy::cast_precision_loss,
     reason = "clamped to the picture, whose sides are under 2^16"
 )]
-pub(crate) fn portrait(view: PixelView<'_>, face: Detection) -> anyhow::Result<Still> {
+pub(crate) fn square(view: PixelView<'_>, face: Detection) -> Window {
     let side = (face.w.max(face.h)).min(view.width().min(view.height()) as f32).max(1.0);
     let start = |at: f32, size: f32, whole: usize| {
         (at + (size - side) / 2.0).clamp(0.0, (whole as f32 - side).max(0.0)) as usize
     };
     let (x, y) = (start(face.x, face.w, view.width()), start(face.y, face.h, view.height()));
-    let window = Window { x, y, w: side as usize, h: side as usize };
-    let cut = Still::cut(view, window).context("a face outside its picture")?;
+    Window { x, y, w: side as usize, h: side as usize }
+}
+
+/// What a recogniser is shown of a clear face.
+pub(crate) fn portrait(view: PixelView<'_>, face: Detection) -> anyhow::Result<Still> {
+    let cut = Still::cut(view, square(view, face)).context("a face outside its picture")?;
     Ok(cut.reduced(Recogniser::SIDE, Recogniser::SIDE))
 }
 

@@ -294,19 +294,8 @@ impl Job<'_> {
             return Ok(Pair { single: (vec![0.0], flat.clone()), rebuilt: flat });
         };
         let single = first.cells.iter().map(|value| f32::from(*value) / 255.0).collect();
-        Ok(Pair { single: (single, drawn(first)), rebuilt })
+        Ok(Pair { single: (single, still::drawn(first)), rebuilt })
     }
-}
-
-/// The cells as a picture.
-fn drawn(grid: &Grid) -> Still {
-    let (rows, columns) = (usize::from(grid.rows), usize::from(grid.cols));
-    let colours = grid.cells.as_chunks::<3>().0;
-    let plane = |channel: usize| {
-        colours.iter().filter_map(move |colour| colour.get(channel)).map(|v| f32::from(*v))
-    };
-    let planes = (0..3).flat_map(plane).collect();
-    Still { width: columns, height: rows, planes }
 }
 
 /// As a recogniser takes it.

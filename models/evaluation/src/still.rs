@@ -134,6 +134,17 @@ pub(crate) fn cells(
     Ok(cells_of(frame, &[found], policy, noise)?.into_iter().next())
 }
 
+/// The cells as a picture, one pixel a cell.
+pub(crate) fn drawn(grid: &Grid) -> Still {
+    let (rows, columns) = (usize::from(grid.rows), usize::from(grid.cols));
+    let colours = grid.cells.as_chunks::<3>().0;
+    let plane = |channel: usize| {
+        colours.iter().filter_map(move |colour| colour.get(channel)).map(|v| f32::from(*v))
+    };
+    let planes = (0..3).flat_map(plane).collect();
+    Still { width: columns, height: rows, planes }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

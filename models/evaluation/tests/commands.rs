@@ -213,3 +213,81 @@ fn cells_are_exported_as_they_are_and_as_other_cameras_see_them() {
     assert!(found.exists() && std::fs::read_to_string(&out).unwrap() == again);
     assert!(rows.iter().all(|row| row["cells"].as_array().unwrap().len() == 24));
 }
+
+#[test]
+fn naive_recognisers_know_clear_people_and_guess_under_solid_fill() {
+    let Some(assets) = assets() else { return };
+    if !assets.join("recogniser.onnx").exists() && !assets.join("mobilefacenet.onnx").exists() {
+        let line = "SKIPPED: no recogniser; run `celosia fetch --group evaluation`\n";
+        return std::io::stderr().write_all(line.as_bytes()).unwrap();
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let people = faces::people(folder.path(), 4, 3);
+    let plot = folder.path().join("naive.svg");
+    let (people, plot_file) = (people.to_str().unwrap(), plot.to_str().unwrap());
+    let arguments = ["naive", "--people", people, "--grid", "8x2", "--plot", plot_file];
+    let report = command(&assets, &arguments);
+    assert_eq!((number(&report, "/people"), number(&report, "/photos")), (4.0, 12.0));
+    // No drawn photo is another's near-duplicate: each against two of its person and nine of others.
+    assert_eq!(
+        (number(&report, "/pairs_same"), number(&report, "/pairs_different")),
+        (24.0, 108.0)
+    );
+    let list = |key: &str| report[key].as_array().unwrap().clone();
+    assert_eq!(list("recognisers").len() + list("missing").len(), 2, "{report}");
+    let rows = list("rows");
+    let names: Vec<&str> = rows.iter().map(|row| row["redaction"].as_str().unwrap()).collect();
+    for name in ["clear", "solid", "cells", "strict", "gaussian", "deface", "workflow 2021"] {
+        assert!(names.contains(&name), "{names:?}");
+    }
+    assert_eq!(names.last(), Some(&"8x2 noise 0 quantum 8"));
+    for recogniser in list("recognisers") {
+        let told = |name: &str| {
+            let row = rows.iter().find(|row| row["redaction"] == name).unwrap();
+            row["recognisers"][recogniser.as_str().unwrap()].clone()
+        };
+        // Flat shapes are no faces to them, and yet they tell most apart.
+        assert!(number(&told("clear"), "/auc") > 0.65, "{recogniser}: {report}");
+        // Every probe is the same grey: what a clear photo is like says nothing of who is probed.
+        let solid = told("solid");
+        assert!((number(&solid, "/auc") - 0.5).abs() < 1e-6, "{recogniser}: {report}");
+        for name in &names {
+            let told = told(name);
+            let best = told["best"].as_str().unwrap();
+            for filter in ["raw", "bicubic", "median"] {
+                let auc = number(&told, &format!("/filters/{filter}/auc"));
+                assert!((0.0..=1.0).contains(&auc) && auc <= number(&told, "/auc"), "{told}");
+            }
+            assert_eq!(told["filters"][best]["auc"], told["auc"]);
+            assert!(number(&told, "/interval/0") <= number(&told, "/interval/1"), "{told}");
+        }
+    }
+    assert!(std::fs::read_to_string(&plot).unwrap().contains("<svg"));
+}
+
+#[test]
+fn a_recogniser_that_was_not_fetched_is_named_loudly() {
+    let Some(assets) = assets() else { return };
+    let folder = tempfile::tempdir().unwrap();
+    let without = folder.path().join("assets");
+    std::fs::create_dir(&without).unwrap();
+    for entry in std::fs::read_dir(&assets).unwrap() {
+        let path = entry.unwrap().path();
+        if path.file_name().unwrap() != "mobilefacenet.onnx" {
+            let path = path.canonicalize().unwrap();
+            std::os::unix::fs::symlink(&path, without.join(path.file_name().unwrap())).unwrap();
+        }
+    }
+    let people = faces::people(folder.path(), 2, 2);
+    let mut command = Command::new(env!("CARGO_BIN_EXE_evaluation"));
+    command.current_dir(PROJECT).arg("--assets").arg(&without).arg("naive");
+    let output = command.arg("--people").arg(people).output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(said.contains("mobilefacenet.onnx") && said.contains("--group evaluation"), "{said}");
+    if assets.join("recogniser.onnx").exists() {
+        let told = String::from_utf8_lossy(&output.stdout);
+        assert!(output.status.success() && told.contains("MISSING: mobilefacenet"), "{told}{said}");
+    } else {
+        assert!(!output.status.success(), "{said}");
+    }
+}
