@@ -75,6 +75,25 @@ fn raw_frames_are_named_by_privacy_fog_evaluation_and_tests_only() {
     });
 }
 
+/// What the table of promises names: a file, then tests in it, each between back quotes.
+#[test]
+fn the_tests_that_are_named_as_evidence_are_there() {
+    let table = fs::read_to_string(root().join("fog-node/privacy/EVIDENCE.md")).unwrap();
+    let (mut checked, mut code) = (0, String::new());
+    for line in table.lines().filter(|line| line.starts_with("| ")) {
+        for name in line.split('`').skip(1).step_by(2) {
+            if name.contains('/') {
+                code = fs::read_to_string(root().join(name)).unwrap_or_default();
+                assert!(!code.is_empty(), "there is no {name}");
+            } else {
+                assert!(code.contains(&format!("fn {name}(")), "there is no test {name}: {line}");
+                checked += 1;
+            }
+        }
+    }
+    assert!(checked > 30, "the table was not read");
+}
+
 #[test]
 fn files_stay_small_rooms() {
     const LINES_MAX: usize = 500;
