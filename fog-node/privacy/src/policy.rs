@@ -133,7 +133,7 @@ impl Policy {
             name: "cells",
             // Whole rows: what differs from left to right tells people apart and masks hardly.
             grid: Some((8, 1)),
-            noise_scale: 12,
+            noise_scale: 16,
             quantum: 8,
             colour: Some(COLOUR),
             centred: true,
