@@ -11,8 +11,31 @@ pub struct Noise {
 
 /// Side of the fixed lattice of the frame, in pixels: a face that stays within one lattice cell keeps its noise.
 const LATTICE: u32 = 64;
-/// Steps of the inverse distribution: 2^16 of them give grey levels exactly to a part in 2^15.
-const LN2_Q16: i64 = 45_426;
+/// Parts of a grey level that values and their noise have, so that no rounding comes before the noise.
+pub(crate) const PARTS: i64 = 256;
+
+/// What keys the noise of a face: the lattice cell where its track began, and which of that cell's faces in this frame it
+/// is. Without the latter the difference of two would have no noise.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Place {
+    cell: (u32, u32),
+    nth: u32,
+}
+
+impl Place {
+    /// The place of each face of one frame by the first region of its track; from left to right, whatever their order.
+    pub(crate) fn of_all(firsts: &[Rect]) -> Vec<Self> {
+        let cell = |rect: &Rect| ((rect.x + rect.w / 2) / LATTICE, (rect.y + rect.h / 2) / LATTICE);
+        let order = |(at, rect): (usize, &Rect)| (rect.x, rect.y, rect.w, rect.h, at);
+        let numbered = || firsts.iter().enumerate();
+        let one = |(at, first): (usize, &Rect)| {
+            let before = numbered()
+                .filter(|other| cell(other.1) == cell(first) && order(*other) < order((at, first)));
+            Self { cell: cell(first), nth: u32::try_from(before.count()).unwrap_or(u32::MAX) }
+        };
+        numbered().map(one).collect()
+    }
+}
 
 impl Noise {
     /// Noise of this key (drawn by the edge for one camera and epoch).
@@ -27,14 +50,14 @@ impl Noise {
         self.epoch
     }
 
-    /// The endless stream of noise for a face whose cells lie here.
-    pub(crate) fn stream(&self, policy: &Digest, rect: Rect) -> NoiseStream {
+    /// The endless stream of noise for a face of this place.
+    pub(crate) fn stream(&self, policy: &Digest, place: Place) -> NoiseStream {
         let mut hasher = blake3::Hasher::new_keyed(&self.key);
         hasher.update(policy.as_bytes());
-        for place in [(rect.x + rect.w / 2) / LATTICE, (rect.y + rect.h / 2) / LATTICE] {
-            hasher.update(&place.to_be_bytes());
+        for number in [place.cell.0, place.cell.1, place.nth] {
+            hasher.update(&number.to_be_bytes());
         }
-        NoiseStream(hasher.finalize_xof())
+        NoiseStream { bytes: hasher.finalize_xof(), block: [0; BLOCK], used: BLOCK }
     }
 }
 
@@ -44,24 +67,61 @@ impl std::fmt::Debug for Noise {
     }
 }
 
-pub(crate) struct NoiseStream(blake3::OutputReader);
+/// Bytes that are taken from the hash at once: it makes as many.
+const BLOCK: usize = 64;
+
+pub(crate) struct NoiseStream {
+    bytes: blake3::OutputReader,
+    block: [u8; BLOCK],
+    used: usize,
+}
 
 impl NoiseStream {
-    /// The next value: Laplace of this scale in grey levels, rounded, in integers throughout so that every build of one
-    /// kind gives the same. The magnitude is `-ln(u)` for a uniform 16-bit `u`, from its leading bit and a linear
-    /// remainder (error under .09 of the scale).
-    pub(crate) fn laplace(&mut self, scale: u8) -> i32 {
-        let mut bytes = [0; 3];
-        self.0.fill(&mut bytes);
-        let [sign, high, low] = bytes;
-        let uniform = u64::from(u16::from_be_bytes([high, low])) + 1;
-        let bits = uniform.ilog2();
-        // uniform / 2^16 = 2^(bits - 16) * (1 + rest), ln(1 + rest) is about rest * ln 2.
-        let rest = i64::try_from(((uniform << 16) >> bits) - (1 << 16)).unwrap_or(0);
-        let ln_q16 = (16 - i64::from(bits)) * LN2_Q16 - ((rest * LN2_Q16) >> 16);
-        let magnitude = (i64::from(scale) * ln_q16 + (1 << 15)) >> 16;
-        let magnitude = i32::try_from(magnitude).unwrap_or(i32::MAX);
-        if sign & 1 == 0 { magnitude } else { -magnitude }
+    /// The next value, in [`PARTS`] of a grey level: discrete Laplace of this scale in grey levels, exactly and in integers
+    /// throughout, so that every build gives the same (Canonne, Kamath and Steinke 2020, The Discrete Gaussian for
+    /// Differential Privacy, algorithm 2).
+    pub(crate) fn laplace(&mut self, scale: u8) -> i64 {
+        let scale = u64::from(scale) * PARTS.unsigned_abs();
+        if scale == 0 {
+            return 0;
+        }
+        loop {
+            let rest = self.below(scale);
+            if !self.happens(rest, scale) {
+                continue;
+            }
+            let mut whole = 0;
+            while self.happens(1, 1) {
+                whole += 1;
+            }
+            let magnitude = i64::try_from(rest + scale * whole).unwrap_or(i64::MAX);
+            let negative = self.below(2) == 1;
+            // Nothing would come twice as often as it ought to.
+            if !(negative && magnitude == 0) {
+                return if negative { -magnitude } else { magnitude };
+            }
+        }
+    }
+
+    /// Whether something happens that has the probability `exp(-of / whole)`, `of` being `whole` at most.
+    fn happens(&mut self, of: u64, whole: u64) -> bool {
+        let mut step = 1;
+        while self.below(whole * step) < of {
+            step += 1;
+        }
+        step % 2 == 1
+    }
+
+    /// A number from 0 to `limit`, without it; each as likely but for one part in 2^40.
+    fn below(&mut self, limit: u64) -> u64 {
+        if self.used == BLOCK {
+            self.bytes.fill(&mut self.block);
+            self.used = 0;
+        }
+        let drawn = self.block.get(self.used..).and_then(|rest| rest.first_chunk::<8>());
+        self.used += 8;
+        let drawn = drawn.map_or(0, |bytes| u64::from_be_bytes(*bytes));
+        u64::try_from((u128::from(drawn) * u128::from(limit)) >> 64).unwrap_or(0)
     }
 }
 
@@ -69,32 +129,61 @@ impl NoiseStream {
 mod tests {
     use super::*;
 
-    const PLACE: Rect = Rect { x: 100, y: 100, w: 40, h: 40 };
+    const FACE: Rect = Rect { x: 100, y: 100, w: 40, h: 40 };
 
-    fn draws(key: u8, place: Rect, n: usize) -> Vec<i32> {
-        let mut stream = Noise::new([key; 32], 0).stream(&Digest::of(b"policy"), place);
+    fn stream(key: u8, place: Rect) -> NoiseStream {
+        Noise::new([key; 32], 0).stream(&Digest::of(b"policy"), Place::of_all(&[place])[0])
+    }
+
+    fn draws(key: u8, place: Rect, n: usize) -> Vec<i64> {
+        let mut stream = stream(key, place);
         (0..n).map(|_| stream.laplace(8)).collect()
     }
 
     #[test]
     fn noise_is_a_function_of_key_and_place() {
-        assert_eq!(draws(1, PLACE, 100), draws(1, PLACE, 100));
-        assert_ne!(draws(1, PLACE, 100), draws(2, PLACE, 100));
-        assert_ne!(draws(1, PLACE, 100), draws(1, Rect { x: 900, ..PLACE }, 100));
-        let moved = Rect { x: 104, ..PLACE };
-        assert_eq!(draws(1, PLACE, 100), draws(1, moved, 100), "a small motion redrew the noise");
+        assert_eq!(draws(1, FACE, 100), draws(1, FACE, 100));
+        assert_ne!(draws(1, FACE, 100), draws(2, FACE, 100));
+        assert_ne!(draws(1, FACE, 100), draws(1, Rect { x: 900, ..FACE }, 100));
+        let moved = Rect { x: 104, ..FACE };
+        assert_eq!(draws(1, FACE, 100), draws(1, moved, 100), "a small motion redrew the noise");
     }
 
     #[test]
-    fn noise_is_laplace_of_its_scale() {
-        let draws = draws(3, PLACE, 100_000);
-        let mean = draws.iter().sum::<i32>() as f64 / 1e5;
-        // A Laplace variable of scale b has mean 0 and mean magnitude b.
-        let magnitude = draws.iter().map(|d| d.abs()).sum::<i32>() as f64 / 1e5;
-        assert!(mean.abs() < 0.15, "{mean}");
-        assert!((magnitude - 8.0).abs() < 0.5, "{magnitude}");
-        // Half of it lies within b ln 2 = 5.5.
-        let near = draws.iter().filter(|d| d.abs() <= 5).count();
-        assert!((45_000..55_000).contains(&near), "{near}");
+    fn faces_of_one_cell_have_noise_of_their_own_whatever_their_order() {
+        let (left, right) = (Rect { x: 64, w: 20, ..FACE }, FACE);
+        let far = Rect { x: 900, ..FACE };
+        let places = Place::of_all(&[left, right, far]);
+        let again = Place::of_all(&[far, right, left]);
+        assert_eq!(places[0].cell, places[1].cell);
+        assert!(places[0] != places[1] && places[1] != places[2]);
+        assert_eq!([places[0], places[1], places[2]], [again[2], again[1], again[0]]);
+        // Whoever is alone has what the first of several has.
+        assert_eq!(Place::of_all(&[right])[0], places[0]);
+    }
+
+    /// Counts of magnitudes against `(1 - q) / (1 + q) * q^|k|`, `q = exp(-1 / scale)`, within four standard deviations.
+    #[test]
+    fn noise_is_discrete_laplace_of_its_scale() {
+        let n = 200_000;
+        let draws = draws(3, FACE, n);
+        let q = (-1.0 / (8.0 * PARTS as f64)).exp();
+        // Of all values from one bound to the next; both sides alike.
+        let share = |from: i32, to: i32| {
+            let zero = if from == 0 { (1.0 - q) / (1.0 + q) } else { 0.0 };
+            2.0 * (q.powi(from) - q.powi(to)) / (1.0 + q) - zero
+        };
+        let level = PARTS as i32;
+        let bounds = [0, 1, 2, 3, 5, 6, 8, 11, 12, 16, 22, 23, 32, 64, 200].map(|n| n * level);
+        for pair in bounds.windows(2) {
+            let (from, to) = (i64::from(pair[0]), i64::from(pair[1]));
+            let found = draws.iter().filter(|d| (from..to).contains(&d.abs())).count() as f64;
+            let expected = share(pair[0], pair[1]) * n as f64;
+            assert!((found - expected).abs() < 4.0 * expected.sqrt(), "{from}: {found} {expected}");
+        }
+        let positive = draws.iter().filter(|d| **d > 0).count() as f64;
+        assert!((positive - n as f64 / 2.0).abs() < 4.0 * (n as f64 / 4.0).sqrt(), "{positive}");
+        let mut none = stream(3, FACE);
+        assert_eq!(none.laplace(0), 0);
     }
 }

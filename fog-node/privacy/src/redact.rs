@@ -10,7 +10,7 @@ use vision::Picture;
 
 use crate::{
     Classifier, Noise, Policy, RawFrame, RedactedFrame, Seen, Withheld, drawing::pixels_of,
-    policy::Ring, regions::snapped, values::released,
+    noise::Place, policy::Ring, regions::snapped, values::released,
 };
 
 /// A raw frame whose faces are known.
@@ -215,7 +215,7 @@ fn fill_cells(
     policy: &Policy,
     noise: &Noise,
 ) {
-    let digest = policy.noise_domain();
+    let (digest, places) = (policy.noise_domain(), Place::of_all(places));
     let grids: Vec<Grid> = regions.iter().filter_map(|r| r.grid.clone()).collect();
     let borrowed: Vec<&Grid> = grids.iter().collect();
     let values: Vec<Vec<u8>> = grids
@@ -232,7 +232,9 @@ fn fill_cells(
                     *n += 1;
                 }
             });
-            let mut stream = noise.stream(&digest, places.get(index).copied().unwrap_or(grid.rect));
+            // A grid without its place is none: there are as many of both.
+            let Some(place) = places.get(index) else { return Vec::new() };
+            let mut stream = noise.stream(&digest, *place);
             released(&sums, (grid.rows, grid.cols), policy, &mut stream)
         })
         .collect();

@@ -1,12 +1,19 @@
-//! Owns what of a cell's mean is released: rounded to few levels, noise added, clipped. Integers throughout.
+//! Owns what of a cell's mean is released: noise added, clipped, and only then rounded to few levels, so that what one pixel
+//! can change is what the noise was made for. Integers throughout, in parts of a grey level.
 
-use crate::{Policy, noise::NoiseStream, policy::Colour};
+use crate::{
+    Policy,
+    noise::{NoiseStream, PARTS},
+    policy::Colour,
+};
 
 /// Sums of red, green, blue over the pixels of each cell, row by row, and how many pixels they are.
 pub(crate) type Sums = [([u64; 3], u64)];
 
 /// A cell whose every pixel belongs to an earlier face says nothing of this one: middle grey.
-const UNKNOWN: i32 = 128;
+const UNKNOWN: i64 = 128;
+/// The highest grey level.
+const TOP: i64 = 255;
 
 /// Red, green, blue of each cell as the manifest will have them.
 pub(crate) fn released(
@@ -15,7 +22,7 @@ pub(crate) fn released(
     policy: &Policy,
     stream: &mut NoiseStream,
 ) -> Vec<u8> {
-    let middle = if policy.centred { means(whole(sums.iter())) } else { [UNKNOWN; 3] };
+    let middle = if policy.centred { means(whole(sums.iter())) } else { [UNKNOWN * PARTS; 3] };
     match policy.colour {
         None => {
             let each = sums.iter().flat_map(|cell| about(*cell, middle));
@@ -30,7 +37,7 @@ pub(crate) fn released(
 fn apart(
     sums: &Sums,
     grid: (u8, u8),
-    middle: [i32; 3],
+    middle: [i64; 3],
     policy: &Policy,
     colour: Colour,
     stream: &mut NoiseStream,
@@ -41,14 +48,14 @@ fn apart(
         let [r, g, b] = about(block, middle);
         level((77 * r + 150 * g + 29 * b) >> 8, policy.quantum, policy.noise_scale, stream)
     });
-    let brightness: Vec<i32> = brightness.collect();
+    let brightness: Vec<i64> = brightness.collect();
     let differences = coloured.sums(sums).into_iter().map(|block| {
         let [r, g, b] = about(block, middle);
-        let blue = 128 + ((128 * b - 43 * r - 85 * g) >> 8);
-        let red = 128 + ((128 * r - 107 * g - 21 * b) >> 8);
-        [blue, red].map(|mean| level(mean, colour.quantum, colour.noise_scale, stream) - 128)
+        let blue = UNKNOWN * PARTS + ((128 * b - 43 * r - 85 * g) >> 8);
+        let red = UNKNOWN * PARTS + ((128 * r - 107 * g - 21 * b) >> 8);
+        [blue, red].map(|mean| level(mean, colour.quantum, colour.noise_scale, stream) - UNKNOWN)
     });
-    let differences: Vec<[i32; 2]> = differences.collect();
+    let differences: Vec<[i64; 2]> = differences.collect();
     let cells = (0..sums.len()).flat_map(|cell| {
         let y = brightness.get(bright.at(cell)).copied().unwrap_or(UNKNOWN);
         let [blue, red] = differences.get(coloured.at(cell)).copied().unwrap_or_default();
@@ -94,29 +101,34 @@ fn whole<'a>(cells: impl Iterator<Item = &'a ([u64; 3], u64)>) -> ([u64; 3], u64
 }
 
 /// Means of some pixels as they differ from the middle, around middle grey.
-fn about((sum, n): ([u64; 3], u64), middle: [i32; 3]) -> [i32; 3] {
+fn about((sum, n): ([u64; 3], u64), middle: [i64; 3]) -> [i64; 3] {
     let mut values = means((sum, n));
     if n > 0 {
         let pairs = values.iter_mut().zip(middle);
-        pairs.for_each(|(value, middle)| *value = (*value - middle + UNKNOWN).clamp(0, 255));
+        pairs.for_each(|(value, middle)| {
+            *value = (*value - middle + UNKNOWN * PARTS).clamp(0, TOP * PARTS);
+        });
     }
     values
 }
 
-fn means((sum, n): ([u64; 3], u64)) -> [i32; 3] {
+/// In parts of a grey level.
+fn means((sum, n): ([u64; 3], u64)) -> [i64; 3] {
     sum.map(|total| {
-        total.checked_div(n).and_then(|mean| i32::try_from(mean).ok()).unwrap_or(UNKNOWN)
+        let mean = (total * PARTS.unsigned_abs()).checked_div(n);
+        mean.and_then(|mean| i64::try_from(mean).ok()).unwrap_or(UNKNOWN * PARTS)
     })
 }
 
-/// The middle of the mean's step of `quantum` levels, and noise.
-fn level(mean: i32, quantum: u8, scale: u8, stream: &mut NoiseStream) -> i32 {
-    let quantum = i32::from(quantum.max(1));
-    (mean / quantum * quantum + quantum / 2 + stream.laplace(scale)).clamp(0, 255)
+/// A mean and noise as the middle of its step of `quantum` levels.
+fn level(mean: i64, quantum: u8, scale: u8, stream: &mut NoiseStream) -> i64 {
+    let quantum = i64::from(quantum.max(1));
+    let noisy = (mean + stream.laplace(scale)).clamp(0, TOP * PARTS) / PARTS;
+    (noisy / quantum * quantum + quantum / 2).min(TOP)
 }
 
-fn byte(value: i32) -> u8 {
-    u8::try_from(value.clamp(0, 255)).unwrap_or(u8::MAX)
+fn byte(value: i64) -> u8 {
+    u8::try_from(value.clamp(0, TOP)).unwrap_or(u8::MAX)
 }
 
 #[cfg(test)]
@@ -124,12 +136,12 @@ mod tests {
     use proto::{Digest, manifest::Rect};
 
     use super::*;
-    use crate::Noise;
+    use crate::{Noise, noise::Place};
 
     const PLACE: Rect = Rect { x: 0, y: 0, w: 8, h: 8 };
 
     fn stream() -> NoiseStream {
-        Noise::new([1; 32], 0).stream(&Digest::of(b"policy"), PLACE)
+        Noise::new([1; 32], 0).stream(&Digest::of(b"policy"), Place::of_all(&[PLACE])[0])
     }
 
     fn quiet(luma: (u8, u8)) -> Policy {
@@ -181,6 +193,27 @@ mod tests {
     fn a_cell_without_pixels_is_grey() {
         let cells = released(&[([0; 3], 0); 8], (4, 2), &quiet((4, 2)), &mut stream());
         assert!(cells.iter().all(|value| value.abs_diff(128) <= 2), "{cells:?}");
+    }
+
+    /// What one pixel adds to a cell of a thousand is far below a step, and is drowned in noise before the step is taken.
+    #[test]
+    fn noise_comes_before_steps() {
+        let policy = Policy::trial((4, 2), 0, 8);
+        let below = released(&[([7_999; 3], 1000); 8], (4, 2), &policy, &mut stream());
+        let above = released(&[([8_000; 3], 1000); 8], (4, 2), &policy, &mut stream());
+        assert_ne!(below, above, "a step between them");
+        let noisy = Policy::trial((4, 2), 16, 8);
+        let mut differing = 0;
+        for key in 0..200 {
+            let stream = || {
+                let place = Place::of_all(&[PLACE])[0];
+                Noise::new([key; 32], 0).stream(&Digest::of(b"policy"), place)
+            };
+            let of = |sum| released(&[([sum; 3], 1000); 8], (4, 2), &noisy, &mut stream());
+            differing += of(7_999).iter().zip(of(8_000)).filter(|(a, b)| *a != b).count();
+        }
+        // Of 4,800 values: a step is 2,048 parts long, and one pixel moved its mean by one.
+        assert!(differing <= 20, "{differing}");
     }
 
     #[test]
