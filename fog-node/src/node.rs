@@ -49,6 +49,8 @@ pub mod count {
     pub const SILENT: &str = "frames_silent_total";
     /// Frames that were withheld since the auditor contradicted the detector's silence.
     pub const DOUBTED: &str = "frames_doubted_total";
+    /// Times that a camera's canary recall turned out to be too low to watch, at some size and hour of the day.
+    pub const CANARIES_LOW: &str = "cameras_canaries_low_total";
     /// Times that a camera's canary recall began to drift.
     pub const DRIFTED: &str = "cameras_drifted_total";
     /// Times that a busy camera began to show nobody.

@@ -14,7 +14,7 @@ use std::{
 
 use proto::{
     limits::{ENVELOPE_BYTES_MAX, SLOTS_MAX},
-    watch::Notes,
+    watch::{Contrasts, Notes},
     wire::{Offer, WorkerMessage},
 };
 use zeroize::Zeroizing;
@@ -48,6 +48,7 @@ pub enum WorkerError {
 /// A clip on its way into a worker. Its bytes are wiped when the worker has them.
 struct Job {
     offer: Offer,
+    contrasts: Contrasts,
     bytes: Zeroizing<Vec<u8>>,
 }
 
@@ -55,6 +56,8 @@ struct Job {
 #[derive(Debug)]
 pub struct Worker {
     killer: Killer,
+    /// For the next clip.
+    contrasts: Contrasts,
     jobs: SyncSender<Job>,
     answers: Receiver<Result<Option<ClipOutput>, FramingError>>,
 }
@@ -117,7 +120,7 @@ impl Worker {
         let (done, answers) = sync_channel(1);
         let thread = std::thread::Builder::new().name("worker-pipe".into());
         let killer = Killer(Arc::new(Mutex::new(child)));
-        let worker = Self { killer, jobs, answers };
+        let worker = Self { killer, contrasts: Contrasts::default(), jobs, answers };
         thread.spawn(move || serve(stdin, stdout, &todo, &done)).map_err(WorkerError::Start)?;
         Ok(worker)
     }
@@ -148,6 +151,13 @@ impl Worker {
         self.killer.clone()
     }
 
+    /// The worker, which draws the canaries of its next clip as faint as this.
+    #[must_use]
+    pub const fn drawing(mut self, contrasts: Contrasts) -> Self {
+        self.contrasts = contrasts;
+        self
+    }
+
     /// Processes one clip whose bytes are verified. After an error the worker is gone and a new one must be started.
     ///
     /// # Errors
@@ -159,7 +169,8 @@ impl Worker {
         deadline: Duration,
     ) -> Result<(Self, ClipOutput), WorkerError> {
         // A closed channel means that the pipe's thread ended; waiting then tells why.
-        self.jobs.send(Job { offer: offer.clone(), bytes }).ok();
+        let contrasts = std::mem::take(&mut self.contrasts);
+        self.jobs.send(Job { offer: offer.clone(), contrasts, bytes }).ok();
         let output = self.wait(deadline)?;
         let output = output.ok_or_else(|| self.crashed("it answered without a record"))?;
         match output.fits(&offer) {
@@ -219,6 +230,9 @@ fn exchange(
     stdout: &mut BufReader<ChildStdout>,
     job: Job,
 ) -> Result<ClipOutput, FramingError> {
+    if job.contrasts != Contrasts::default() {
+        framing::write(stdin, &WorkerMessage::Canaries(job.contrasts))?;
+    }
     framing::write(stdin, &WorkerMessage::Clip(Box::new(job.offer)))?;
     stdin.write_all(&job.bytes)?;
     stdin.flush()?;

@@ -11,7 +11,7 @@ use proto::{
     limits::SLOTS_MAX,
     record::{ClipFailure, ClipRecord, SlotOutcome, SlotRecord, WithheldReason},
     signing::SigningKey,
-    watch::Notes,
+    watch::{Contrasts, Notes},
     wire::Offer,
 };
 use tracing::warn;
@@ -37,6 +37,8 @@ pub struct Pipeline {
     pub grant: SealGrant,
     /// What is known of the detector's silences.
     pub silence: Silence,
+    /// How faint the next clip's canaries are.
+    pub contrasts: Contrasts,
 }
 
 /// Everything that became of a clip.
@@ -217,8 +219,8 @@ impl Pipeline {
         }
         // Only now: nothing of this reaches the frame, its neighbours or the record.
         let Some(copy) = canaries else { return };
-        let looks = canary::look(copy, &frame, &found, self.detector.as_mut());
-        for (sum, look) in output.notes.canaries.iter_mut().zip(looks) {
+        let drawn = canary::look(copy, &frame, &found, self.contrasts, self.detector.as_mut());
+        for (sum, look) in output.notes.canaries.iter_mut().zip(canary::counted(drawn)) {
             sum.drawn += look.drawn;
             sum.found += look.found;
         }

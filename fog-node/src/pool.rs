@@ -16,7 +16,7 @@ use std::{
 };
 
 use base::counters::Counters;
-use proto::wire::Offer;
+use proto::{watch::Contrasts, wire::Offer};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 use zeroize::Zeroizing;
 
@@ -52,6 +52,7 @@ pub struct Seat(#[expect(dead_code, reason = "held for its Drop")] OwnedSemaphor
 
 struct Job {
     offer: Offer,
+    contrasts: Contrasts,
     bytes: Zeroizing<Vec<u8>>,
     done: oneshot::Sender<Result<ClipOutput, PoolError>>,
 }
@@ -135,7 +136,7 @@ impl Pool {
         lock(&self.shared.killers).values().map(Killer::id).collect()
     }
 
-    /// Has a clip processed by the next free worker. Dropped, the clip is processed all the same.
+    /// Has a clip processed by the next free worker, with canaries as faint as this. Dropped, the clip is processed all the same.
     ///
     /// # Errors
     /// When the worker is lost with it, or there is none.
@@ -143,10 +144,11 @@ impl Pool {
         &self,
         _seat: &Seat,
         offer: Offer,
+        contrasts: Contrasts,
         bytes: Zeroizing<Vec<u8>>,
     ) -> Result<ClipOutput, PoolError> {
         let (done, answer) = oneshot::channel();
-        let job = Job { offer, bytes, done };
+        let job = Job { offer, contrasts, bytes, done };
         // A job has a seat and there is room for as many: a refusal means that the pool has stopped.
         let queued = lock(&self.jobs).as_ref().is_some_and(|jobs| jobs.try_send(job).is_ok());
         if !queued {
@@ -298,6 +300,7 @@ impl Hand {
             }
         };
         let (clip, attempt) = (job.offer.clip.clone(), job.offer.attempt);
+        let worker = worker.drawing(job.contrasts);
         match worker.process(job.offer, job.bytes, self.shared.deadline) {
             Ok((worker, output)) => {
                 self.failures = 0;

@@ -188,7 +188,8 @@ impl Node {
         let busy = |reason| ClipMessage::Refuse { reason, retry_after_ms: BUSY_RETRY_MS };
         let Some(seat) = seat else { return busy(RefuseReason::Busy) };
         let bytes = std::mem::take(&mut clip.bytes).into();
-        let output = match self.pool.process(seat, clip.offer.clone(), bytes).await {
+        let contrasts = self.watches.contrasts(&clip.offer.clip.camera);
+        let output = match self.pool.process(seat, clip.offer.clone(), contrasts, bytes).await {
             Ok(output) => Arc::new(output),
             Err(PoolError::NoWorker) => return busy(RefuseReason::Busy),
             // Logged and counted where the worker was lost.
@@ -217,6 +218,10 @@ impl Node {
         if began.drift {
             self.counters.add(count::DRIFTED, 1);
             tracing::warn!(%camera, "the detector finds fewer canaries than in this camera's first week");
+        }
+        if began.low {
+            self.counters.add(count::CANARIES_LOW, 1);
+            tracing::warn!(%camera, "canary recall is too low to watch this camera by: no drift will show");
         }
         if began.silence {
             self.counters.add(count::FELL_SILENT, 1);

@@ -11,7 +11,7 @@ use std::{
 
 use proto::{
     CameraId, UtcTime,
-    watch::{CameraWatch, Notes},
+    watch::{CameraWatch, Contrasts, Notes},
 };
 use serde::{Deserialize, Serialize};
 
@@ -24,8 +24,8 @@ const BUSY_FROM: u64 = 100;
 
 /// Name of the file in the state folder.
 const FILE: &str = "watches.json";
-/// Version of the file.
-const VERSION: u32 = 1;
+/// Version of the file. Version 1 has shares of canaries whose contrast was not the camera's own.
+const VERSION: u32 = 2;
 /// A camera has less than 4 kB, a fog node at most a few hundred cameras.
 const FILE_BYTES_MAX: u64 = 4 << 20;
 
@@ -53,6 +53,8 @@ struct Camera {
 pub struct Began {
     /// The camera's canary recall drifts.
     pub drift: bool,
+    /// Its usual canary recall is known, and at some size and hour too low to see it fall.
+    pub low: bool,
     /// A busy camera shows nobody any more.
     pub silence: bool,
 }
@@ -98,12 +100,20 @@ impl Watches {
     pub fn note(&self, camera: &CameraId, at: UtcTime, notes: &Notes) -> Began {
         let mut cameras = self.lock();
         let camera = cameras.entry(camera.clone()).or_default();
-        let (drifted, silent) = (camera.drift.is_drifting(), camera.fell_silent());
+        let (drifted, low) = (camera.drift.is_drifting(), camera.drift.is_low());
+        let silent = camera.fell_silent();
         camera.note(at, notes);
         Began {
             drift: !drifted && camera.drift.is_drifting(),
+            low: !low && camera.drift.is_low(),
             silence: !silent && camera.fell_silent(),
         }
+    }
+
+    /// How faint a camera's canaries are.
+    #[must_use]
+    pub fn contrasts(&self, camera: &CameraId) -> Contrasts {
+        self.lock().get(camera).map(|camera| camera.drift.contrasts()).unwrap_or_default()
     }
 
     /// Every camera, for the status.
@@ -193,6 +203,25 @@ mod tests {
     }
 
     #[test]
+    fn a_camera_whose_canaries_are_not_found_gets_plainer_ones_and_is_told_of_once() {
+        let (watches, camera) = (Watches::default(), "door".parse().unwrap());
+        let canaries = [proto::watch::Canaries { drawn: 9, found: 1 }; 3];
+        let notes = Notes { canaries, ..clip(9, 9, 0) };
+        assert_eq!(watches.contrasts(&camera), Contrasts::default());
+        let mut told = Vec::new();
+        for number in 0..2000i64 {
+            let at = UtcTime::EPOCH.plus_ns(number * 86_400_000_000_000 / 200);
+            let began = watches.note(&camera, at, &notes);
+            told.extend(began.low.then_some(number));
+            assert!(!began.drift);
+        }
+        assert_eq!(watches.contrasts(&camera), Contrasts([1000; 3]));
+        assert_eq!(told, [7 * 200], "when its first week is over");
+        assert!(watches.status()[&camera].canary_recall.values().all(|size| size.low_hours == 24));
+        assert_eq!(watches.contrasts(&"yard".parse().unwrap()), Contrasts::default());
+    }
+
+    #[test]
     fn what_is_usual_on_a_camera_outlives_the_process() {
         let folder = tempfile::tempdir().unwrap();
         let state = folder.path().join("state");
@@ -224,7 +253,7 @@ mod tests {
     fn a_file_that_is_none_is_named() {
         let folder = tempfile::tempdir().unwrap();
         assert!(Watches::load(folder.path()).unwrap().status().is_empty(), "nothing was saved");
-        for wrong in ["", "{}", "{\"version\": 2, \"cameras\": {}}"] {
+        for wrong in ["", "{}", "{\"version\": 1, \"cameras\": {}}"] {
             std::fs::write(folder.path().join(FILE), wrong).unwrap();
             let error = Watches::load(folder.path()).unwrap_err().to_string();
             assert!(error.contains(FILE), "{wrong}: {error}");

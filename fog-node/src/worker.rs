@@ -11,7 +11,8 @@ use models::weights::BEFORE_COVERING;
 use onnx::{Detectors, MaskCells, Runtime};
 use privacy::{Classifier, Policy, StaticRegions};
 use proto::{
-    envelope::SealGrant, limits::CLIP_BYTES_MAX, signing::SigningKey, wire::WorkerMessage,
+    envelope::SealGrant, limits::CLIP_BYTES_MAX, signing::SigningKey, watch::Contrasts,
+    wire::WorkerMessage,
 };
 use zeroize::Zeroizing;
 
@@ -96,14 +97,14 @@ pub fn open(options: &Options) -> anyhow::Result<Pipeline> {
     let runtime = Runtime::load(&options.assets.join("libonnxruntime.so"))?;
     let Detectors { detector, auditor } = Detectors::open(&runtime, &options.assets)?;
     let (detector, auditor) = (Box::new(detector), Box::new(auditor));
-    let silence = Silence::default();
+    let (silence, contrasts) = (Silence::default(), Contrasts::default());
     // Where cells are released their reader classifies them, and nothing is loaded for it here.
     let classifier = if policy.releases_cells() {
         None
     } else {
         Some(Classifier::new(Box::new(MaskCells::shipped(&runtime, &BEFORE_COVERING)?))?)
     };
-    Ok(Pipeline { detector, auditor, policy, classifier, key, grant, silence })
+    Ok(Pipeline { detector, auditor, policy, classifier, key, grant, silence, contrasts })
 }
 
 /// Serves until standard input ends.
@@ -126,11 +127,21 @@ pub fn serve_over(
     framing::write(out, &WorkerMessage::Ready)?;
     out.flush()?;
     while let Some(message) = framing::read(from)? {
-        let WorkerMessage::Clip(offer) = message else {
-            bail!("the parent sent something else than a clip");
+        let offer = match message {
+            WorkerMessage::Clip(offer) => offer,
+            WorkerMessage::Canaries(contrasts) => {
+                pipeline.contrasts = contrasts;
+                continue;
+            }
+            WorkerMessage::Frame { .. }
+            | WorkerMessage::Record(_)
+            | WorkerMessage::Ready
+            | WorkerMessage::Notes(_) => bail!("the parent sent something else than a clip"),
         };
         let bytes = framing::read_bytes(from, offer.length, CLIP_BYTES_MAX)?;
         let output = pipeline.process(&offer, &Zeroizing::new(bytes));
+        // The next clip may be of another camera.
+        pipeline.contrasts = Contrasts::default();
         for envelope in &output.envelopes {
             let length = u32::try_from(envelope.len()).context("an envelope over its limit")?;
             framing::write(out, &WorkerMessage::Frame { length })?;

@@ -1,24 +1,42 @@
 //! Canaries with the real detector: what is found of them on a healthy camera, and that a detector or a lens that gets worse
-//! is noticed within a day. Pictures are drawn, time is simulated; without the models each test says so and ends.
+//! is noticed within a day. Pictures are drawn, time is simulated; without the models the test says so and ends. And that
+//! how faint they are reaches the pixels that a worker's detector sees.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on says where")]
 
 mod world;
 
-use fog_node::canary::{self, drift::Drift};
-use models::{Finding, centerface};
+use std::{
+    process::Command,
+    sync::{Arc, Mutex},
+};
+
+use fog_node::{
+    canary::{self, contrast, drift::Drift},
+    framing,
+    parent::Worker,
+    worker,
+};
+use models::{
+    DetectError, Detection, FaceDetector, Family, Finding, PixelView, centerface,
+    detector::Scripted,
+    pixels::{Norm, Window},
+};
 use onnx::{CenterFace, Runtime};
 use privacy::{FrameMeta, RawFrame};
 use proto::{
-    Clock, FrameId, UtcTime,
+    Clock, Digest, FrameId, UtcTime,
     time::ClockSource,
-    watch::{CANARY_SIZES, Canaries},
+    watch::{CANARY_SIZES, Canaries, Contrasts},
+    wire::WorkerMessage,
 };
-use world::assets;
+use world::{assets, offer};
 
 const SIZE: (usize, usize) = (960, 540);
 /// Frames of the bank that days are drawn from.
-const FRAMES: u64 = 24;
+const FRAMES: u64 = 40;
+/// Looks on the day that sets the contrast: as few as can.
+const SETTING: u64 = contrast::SET_MIN as u64 + 10;
 /// Canaries of each size on a day with a frame each 5 s.
 const A_DAY: i64 = 576;
 
@@ -74,15 +92,27 @@ fn boxed(plane: &[f32], width: usize, reach: usize) -> Vec<f32> {
         .collect()
 }
 
-/// Whether each canary of the bank was found, by frame.
-fn bank(runtime: &Runtime, finding: Finding, blur: usize) -> Vec<[Canaries; 3]> {
+/// A detector at this finding.
+fn detector(runtime: &Runtime, finding: Finding) -> CenterFace {
     let model = assets().unwrap().join("centerface.onnx");
-    let mut detector = CenterFace::finding(runtime, &model, finding).unwrap();
-    let look = |slot| {
-        let copy = street(slot, blur).for_canaries();
-        canary::look(copy, &frame(slot), &[], &mut detector)
-    };
-    (0..FRAMES).map(look).collect()
+    CenterFace::finding(runtime, &model, finding).unwrap()
+}
+
+/// What is found of the canaries of one frame.
+fn look(slot: u64, blur: usize, contrasts: Contrasts, detector: &mut CenterFace) -> [Canaries; 3] {
+    let copy = street(slot, blur).for_canaries();
+    canary::counted(canary::look(copy, &frame(slot), &[], contrasts, detector))
+}
+
+/// The first day of a camera: its looks are real ones, fewer than there are.
+fn first_day(detector: &mut CenterFace) -> Drift {
+    let mut drift = Drift::default();
+    for number in 0..SETTING {
+        let canaries = look(1_000 + number, 0, drift.contrasts(), detector);
+        let at = UtcTime::EPOCH.plus_ns((number * 86_400 / SETTING) as i64 * 1_000_000_000);
+        drift.note(at, &canaries);
+    }
+    drift
 }
 
 /// Shares found, by size.
@@ -95,11 +125,16 @@ fn shares(bank: &[[Canaries; 3]]) -> [f64; 3] {
     })
 }
 
-/// Days of a camera whose canaries are those of one bank until a day, and then of another: when the alarm was raised, in
-/// canaries after that day began.
-fn alarm(days: i64, change: i64, usual: &[[Canaries; 3]], then: &[[Canaries; 3]]) -> Option<i64> {
-    let mut drift = Drift::default();
-    (0..days * A_DAY).find_map(|number| {
+/// Further days of a camera whose canaries are those of one bank until a day, and then of another: when the alarm was
+/// raised, in canaries after that day began.
+fn alarm(
+    mut drift: Drift,
+    days: i64,
+    change: i64,
+    usual: &[[Canaries; 3]],
+    then: &[[Canaries; 3]],
+) -> Option<i64> {
+    (A_DAY..days * A_DAY).find_map(|number| {
         let bank = if number < change * A_DAY { usual } else { then };
         // A step that has no factor in common with the bank: every frame of it comes in turn, by day and by night.
         let canaries = bank[(number * 7) as usize % bank.len()];
@@ -108,17 +143,23 @@ fn alarm(days: i64, change: i64, usual: &[[Canaries; 3]], then: &[[Canaries; 3]]
     })
 }
 
-/// What is measured of the detector is measured: shares are of drawn faces whose contrast was set for this.
+/// Shares are of drawn faces whose contrast the camera's first day has set. A day is simulated, what is found is not.
 #[test]
 fn a_worse_detector_or_lens_is_noticed_within_a_day_and_a_healthy_camera_not_in_a_month() {
     let Some(assets) = assets() else { return };
     let runtime = Runtime::load(&assets.join("libonnxruntime.so")).unwrap();
     let finding = centerface::finding();
-    let usual = bank(&runtime, finding.clone(), 0);
+    let mut healthy = detector(&runtime, finding.clone());
+    let drift = first_day(&mut healthy);
+    let contrasts = drift.contrasts();
+    let usual: Vec<_> = (0..FRAMES).map(|slot| look(slot, 0, contrasts, &mut healthy)).collect();
     let found = shares(&usual);
-    eprintln!("healthy: {found:.2?} of {CANARY_SIZES:?}");
-    assert!(found.iter().all(|share| (0.70..=0.95).contains(share)), "{found:?}");
-    assert_eq!(alarm(30, 30, &usual, &usual), None);
+    eprintln!("healthy at {contrasts:?}: {found:.2?} of {CANARY_SIZES:?}");
+    let mean = found.iter().sum::<f64>() / 3.0;
+    assert!((0.70..=0.95).contains(&mean), "{found:?}");
+    // Of a bank of so few frames one size may lie a little beside.
+    assert!(found.iter().all(|share| (0.65..=0.98).contains(share)), "{found:?}");
+    assert_eq!(alarm(drift.clone(), 30, 30, &usual, &usual), None);
     let doubled = |of: f32| of * 2.0;
     let twice = Finding {
         seen: doubled(finding.seen),
@@ -128,11 +169,105 @@ fn a_worse_detector_or_lens_is_noticed_within_a_day_and_a_healthy_camera_not_in_
     };
     let lost = Finding { long_sides: finding.long_sides[1..].to_vec(), ..finding.clone() };
     for (what, finding, blur) in
-        [("doubled thresholds", twice, 0), ("a lost scale", lost, 0), ("lens blur", finding, 4)]
+        [("doubled thresholds", twice, 0), ("a lost scale", lost, 0), ("lens blur", finding, 3)]
     {
-        let worse = bank(&runtime, finding, blur);
-        let after = alarm(9, 8, &usual, &worse);
+        let mut detector = detector(&runtime, finding);
+        let look = |slot| look(slot, blur, contrasts, &mut detector);
+        let worse: Vec<_> = (0..FRAMES / 2).map(look).collect();
+        let after = alarm(drift.clone(), 9, 8, &usual, &worse);
         eprintln!("{what}: {:.2?}, alarm after {after:?} of {A_DAY} a day", shares(&worse));
         assert!(after.is_some_and(|after| (0..A_DAY).contains(&after)), "{what}: {after:?}");
+    }
+}
+
+/// The parent's side: what a worker reads.
+#[test]
+fn a_worker_is_told_how_faint_canaries_are_unless_they_are_as_on_a_new_camera() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut ready = Vec::new();
+    framing::write(&mut ready, &WorkerMessage::Ready).unwrap();
+    std::fs::write(folder.path().join("ready"), ready).unwrap();
+    let clip = WorkerMessage::Clip(Box::new(offer(7, b"clip")));
+    let plain = Contrasts([900, 400, 70]);
+    for (contrasts, messages) in [
+        (plain, vec![WorkerMessage::Canaries(plain), clip.clone()]),
+        (Contrasts::default(), vec![clip]),
+    ] {
+        let mut expected = Vec::new();
+        messages.iter().for_each(|message| framing::write(&mut expected, message).unwrap());
+        expected.extend(b"clip");
+        let mut command = Command::new("sh");
+        let script = format!("cat ready; head -c {} > said", expected.len());
+        command.args(["-c", &script]).current_dir(folder.path());
+        let worker = Worker::start(command, world::LONG).unwrap().drawing(contrasts);
+        assert!(worker.process(offer(7, b"clip"), b"clip".to_vec().into(), world::LONG).is_err());
+        assert!(std::fs::read(folder.path().join("said")).unwrap() == expected, "{contrasts:?}");
+    }
+}
+
+/// The worker's side: what its detector sees of canaries.
+#[test]
+fn a_clips_canaries_are_as_faint_as_was_said_and_the_next_clips_as_on_a_new_camera() {
+    let due = |seq: &u64| canary::is_due(&FrameId { clip: offer(*seq, b"").clip, slot: 0 });
+    let seq = (0..10_000).find(due).unwrap();
+    let spreads = Arc::new(Mutex::new(Vec::new()));
+    let eye = Eye(Arc::clone(&spreads));
+    let clip = grey();
+    let mut stdin = Vec::new();
+    let told = [Some(Contrasts([1000; 3])), None, Some(Contrasts([30; 3])), None];
+    for contrasts in told {
+        if let Some(contrasts) = contrasts {
+            framing::write(&mut stdin, &WorkerMessage::Canaries(contrasts)).unwrap();
+        }
+        let mut offer = offer(seq, &clip);
+        offer.interval.end_ns = 1_000_000_000;
+        framing::write(&mut stdin, &WorkerMessage::Clip(Box::new(offer))).unwrap();
+        stdin.extend_from_slice(&clip);
+    }
+    let pipeline = world::pipeline(eye, Scripted::boxes(2, vec![]));
+    worker::serve_over(pipeline, &mut &stdin[..], &mut Vec::new()).unwrap();
+    let spreads = spreads.lock().unwrap().clone();
+    // A look at each frame, then one at its canaries.
+    let [_, plain, _, new, _, faint, _, again] = spreads[..] else { panic!("{spreads:?}") };
+    assert!(plain > 150.0 && faint < 20.0, "{spreads:?}");
+    assert!(new > 2.0 * faint && new < 0.8 * plain && again == new, "{spreads:?}");
+}
+
+/// Half a second of grey.
+fn grey() -> Vec<u8> {
+    let folder = tempfile::tempdir().unwrap();
+    let clip = folder.path().join("clip.mkv");
+    let line = format!(
+        "videotestsrc num-buffers=10 pattern=solid-color foreground-color=0xff808080 !          video/x-raw,width=640,height=480,framerate=10/1 ! x264enc ! h264parse ! matroskamux !          filesink location={}",
+        clip.display()
+    );
+    let made = Command::new("gst-launch-1.0").arg("-q").args(line.split_whitespace()).status();
+    assert!(made.unwrap().success());
+    std::fs::read(clip).unwrap()
+}
+
+/// A detector that finds nothing and keeps how far the darkest pixel is from the brightest.
+struct Eye(Arc<Mutex<Vec<f32>>>);
+
+impl FaceDetector for Eye {
+    fn detect(&mut self, view: PixelView<'_>) -> Result<Vec<Detection>, DetectError> {
+        let (w, h) = (view.width(), view.height());
+        let planes = view.planes(Window { x: 0, y: 0, w, h }, w, h, Norm { mean: 0.0, scale: 1.0 });
+        let most = planes.iter().copied().fold(0.0, f32::max);
+        let least = planes.iter().copied().fold(255.0, f32::min);
+        self.0.lock().unwrap().push(most - least);
+        Ok(Vec::new())
+    }
+
+    fn name(&self) -> &'static str {
+        "eye"
+    }
+
+    fn digest(&self) -> Digest {
+        Digest::of(b"eye")
+    }
+
+    fn family(&self) -> Family {
+        Family::CenterFace
     }
 }

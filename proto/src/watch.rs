@@ -17,6 +17,17 @@ pub struct Canaries {
     pub found: u32,
 }
 
+/// How faint canaries are, by size as [`CANARY_SIZES`]: so many thousandths of a face's own contrast are left.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Contrasts(pub [u16; 3]);
+
+/// Those of a camera that is new: among those that cameras have come to.
+impl Default for Contrasts {
+    fn default() -> Self {
+        Self([600, 300, 150])
+    }
+}
+
 /// What a worker noticed in one clip.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Notes {
@@ -56,4 +67,7 @@ pub struct CanaryRecall {
     pub usual_milli: Option<u16>,
     /// Whether the recent share has drifted below the usual one: the detector or the camera has changed.
     pub drifting: bool,
+    /// Hours of the day in which the usual share is too low for a fall of it to show: in them nothing is watched.
+    #[serde(default)]
+    pub low_hours: u8,
 }

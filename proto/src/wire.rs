@@ -10,7 +10,7 @@ use crate::{
     ClipId, Clock, Digest, Interval, UtcTime,
     limits::MESSAGE_BYTES_MAX,
     record::{ClipRecord, Receipt},
-    watch::Notes,
+    watch::{Contrasts, Notes},
 };
 
 /// Version of the messages that this build writes. It reads this one only, being the first.
@@ -166,6 +166,8 @@ pub enum WorkerMessage {
     Ready,
     /// Worker: what it noticed in the clip whose record comes next.
     Notes(Notes),
+    /// Parent: how faint the canaries of the next clip are. Unsaid, they are as on a new camera.
+    Canaries(Contrasts),
 }
 
 /// The bytes of a message.

@@ -208,10 +208,11 @@ impl Board {
     }
 }
 
-/// Drifting sizes, a silence that is strange, frames that were doubted: in this order.
-fn badness(watch: &CameraWatch) -> (usize, bool, u64) {
+/// Drifting sizes, a silence that is strange, frames that were doubted, hours that are not watched: in this order.
+fn badness(watch: &CameraWatch) -> (usize, bool, u64, u32) {
     let drifting = watch.canary_recall.values().filter(|size| size.drifting).count();
-    (drifting, watch.fell_silent, watch.doubted)
+    let low = watch.canary_recall.values().map(|size| u32::from(size.low_hours)).sum();
+    (drifting, watch.fell_silent, watch.doubted, low)
 }
 
 impl Device {

@@ -34,14 +34,14 @@ impl Face {
             self.hair()
         } else if self.masked && self.under_mask(x, y) {
             cloth(x, y)
-        } else if ellipse(eye_x, y + 0.14, 0.08, 0.09) {
+        } else if ellipse(eye_x, y + 0.14, 0.11, 0.09) {
             [28.0, 22.0, 20.0]
         } else if ellipse(side, y + 0.14, 0.20, 0.09) {
-            [232.0, 228.0, 224.0]
+            [172.0, 164.0, 158.0]
         } else if ellipse(side, y + 0.33 + 0.1 * side, 0.25, 0.055) {
             self.hair()
         } else if ellipse(side, y + 0.14, 0.27, 0.17) {
-            skin.map(|v| v * 0.78)
+            skin.map(|v| v * 0.6)
         } else if ellipse(x.abs() - 0.10, y - 0.28, 0.055, 0.04) {
             skin.map(|v| v * 0.45)
         } else if ellipse(x - 0.05 * turn, y - 0.1, 0.07, 0.3) {
@@ -95,7 +95,8 @@ fn ellipse(x: f32, y: f32, wide: f32, high: f32) -> bool {
 /// Three folds, darker towards the sides.
 fn cloth(x: f32, y: f32) -> Colour {
     let fold = if ((y - 0.2) / 0.22).fract().abs() < 0.18 { 0.85 } else { 1.0 };
-    [150.0, 190.0, 216.0].map(|v: f32| v * fold * (1.0 - 0.25 * x * x))
+    let shade = 1.0 - 0.45 * x * x - 0.5 * (y - 0.35).max(0.0);
+    [112.0, 142.0, 164.0].map(|v: f32| v * fold * shade)
 }
 
 #[cfg(test)]

@@ -1,16 +1,21 @@
 //! Owns canaries: drawn faces in a copy of every some-th frame, made after the real frame was decided and forgotten right
 //! away. The share that the detector finds is its pulse on this camera. It is called canary recall, and it is no coverage:
-//! canaries are faint on purpose, so that a detector that gets worse loses them before it loses people.
+//! canaries are faint on purpose, so that a detector that gets worse loses them before it loses people. How faint, each
+//! camera's first day says.
 //!
 //! A canary touches no track, no memory, no ledger, no count of withheld frames; its frame cannot be redacted or sealed.
 
+pub mod contrast;
 pub mod drift;
 mod face;
 mod lens;
 
 use models::{Detection, FaceDetector};
 use privacy::CanaryFrame;
-use proto::{FrameId, watch::Canaries};
+use proto::{
+    FrameId,
+    watch::{Canaries, Contrasts},
+};
 
 pub use face::Face;
 pub use lens::Lens;
@@ -18,8 +23,8 @@ pub use lens::Lens;
 /// One frame in so many has canaries, by lot. A look of the detector more in each costs 135 ms of a 1080p frame, so 5 ms of
 /// every frame; with a frame each 5 s that is 576 canaries of each size a day.
 const EVERY: u64 = 30;
-/// Width of the drawn faces in pixels of the picture, and how faint they are, by size: a healthy detector finds 70 to 95%.
-const SIZES: [(f32, f32); 3] = [(26.0, 0.40), (46.0, 0.20), (84.0, 0.13)];
+/// Width of the drawn faces in pixels of the picture, by size.
+const WIDTHS: [f32; 3] = [30.0, 46.0, 84.0];
 /// A face's box is this much higher than wide.
 const HEIGHT: f32 = 1.2;
 /// Turned by up to so many degrees.
@@ -35,19 +40,34 @@ pub fn is_due(frame: &FrameId) -> bool {
     Lot::of(frame).next().is_multiple_of(EVERY)
 }
 
-/// Draws canaries into a copy of a frame and lets the detector look at it. `found` are the faces of the real frame, which
-/// are left alone. A look that fails tells nothing.
+/// A canary that was drawn.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Canary {
+    /// Where, in pixels of the picture.
+    pub place: Detection,
+    /// How it looks.
+    pub face: Face,
+    /// Whether the detector found it.
+    pub found: bool,
+}
+
+/// Draws canaries into a copy of a frame, by size as faint as `contrasts` says, and lets the detector look at it. `found`
+/// are the faces of the real frame, which are left alone. A look that fails tells nothing, and a size that has no place has
+/// no canary.
 pub fn look(
     mut copy: CanaryFrame,
     frame: &FrameId,
     found: &[Detection],
+    contrasts: Contrasts,
     detector: &mut dyn FaceDetector,
-) -> [Canaries; 3] {
+) -> [Option<Canary>; 3] {
     let mut lot = Lot::of(frame);
     lot.next();
     let Some(lens) = copy.view().map(Lens::of) else { return Default::default() };
     let mut taken = found.to_vec();
-    let drawn = SIZES.map(|(width, contrast)| {
+    let mut sizes = WIDTHS.into_iter().zip(contrasts.0.map(|milli| f32::from(milli) / 1000.0));
+    let drawn = [(); 3].map(|()| {
+        let (width, contrast) = sizes.next()?;
         let place = place(&copy, width, &taken, &mut lot)?;
         taken.push(place);
         let face = Face {
@@ -56,16 +76,25 @@ pub fn look(
             tone: 0.25 + 0.7 * lot.share(),
         };
         paint(&mut copy, place, face, contrast, lens, &mut lot);
-        Some(place)
+        Some((place, face))
     });
     let seen = copy.view().and_then(|view| detector.detect(view).ok());
     let Some(seen) = seen else { return Default::default() };
-    drawn.map(|place| match place {
-        None => Canaries::default(),
-        Some(place) => {
-            let found = seen.iter().any(|found| found.overlap(&place) > OVERLAP_MIN);
-            Canaries { drawn: 1, found: u32::from(found) }
-        }
+    drawn.map(|drawn| {
+        let (place, face) = drawn?;
+        let found = seen.iter().any(|found| found.overlap(&place) > OVERLAP_MIN);
+        Some(Canary { place, face, found })
+    })
+}
+
+/// The count of what was drawn.
+#[must_use]
+pub fn counted(drawn: [Option<Canary>; 3]) -> [Canaries; 3] {
+    drawn.map(|canary| {
+        canary.map_or_else(Canaries::default, |canary| Canaries {
+            drawn: 1,
+            found: u32::from(canary.found),
+        })
     })
 }
 
@@ -157,6 +186,13 @@ impl Lot {
 
 #[cfg(test)]
 mod tests {
+    use models::{
+        detector::Scripted,
+        pixels::{Norm, Window},
+    };
+    use privacy::{FrameMeta, RawFrame};
+    use proto::{Clock, UtcTime, time::ClockSource, watch::CANARY_SIZES};
+
     use super::*;
 
     fn frame(slot: u64) -> FrameId {
@@ -169,5 +205,68 @@ mod tests {
         let n = (0..30_000).filter(|slot| due(*slot)).count();
         assert!((900..1100).contains(&n), "{n}");
         assert!((0..100).all(|slot| due(slot) == due(slot)));
+    }
+
+    /// A copy of a grey picture.
+    fn grey() -> CanaryFrame {
+        let (width, height) = (480, 360);
+        let mut file = format!("P6\n{width} {height}\n255\n").into_bytes();
+        file.resize(file.len() + width * height * 3, 128);
+        let clock = Clock { source: ClockSource::Unknown, uncertainty_ms: None };
+        let (captured_at, clip_captured_at) = (UtcTime::EPOCH, UtcTime::EPOCH);
+        let meta = FrameMeta { frame: frame(0), captured_at, clip_captured_at, clock };
+        RawFrame::from_still(&file, meta).unwrap().for_canaries()
+    }
+
+    #[test]
+    fn canaries_are_masked_and_not_turned_to_45_degrees_and_as_wide_as_their_size_says() {
+        let mut blind = Scripted::boxes(1, vec![]);
+        let looks =
+            (0..300).map(|slot| look(grey(), &frame(slot), &[], Contrasts::default(), &mut blind));
+        let looks: Vec<_> = looks.collect();
+        let all: Vec<Canary> = looks.iter().flatten().flatten().copied().collect();
+        assert!(all.len() > 500, "{} have a place", all.len());
+        assert!(all.iter().all(|canary| canary.face.yaw.abs() <= 45.0 && !canary.found));
+        for side in [-1.0, 1.0] {
+            assert!(all.iter().any(|canary| canary.face.yaw * side > 43.0), "{side}");
+        }
+        let masked = all.iter().filter(|canary| canary.face.masked).count() * 100 / all.len();
+        assert!((40..60).contains(&masked), "{masked}%");
+        for (size, name) in CANARY_SIZES.iter().enumerate() {
+            let (least, most) = name.split_once('-').unwrap_or((name.trim_end_matches('+'), "960"));
+            let (least, most): (f32, f32) = (least.parse().unwrap(), most.parse().unwrap());
+            let mut canaries = looks.iter().filter_map(|look| look[size]);
+            assert!(canaries.all(|canary| (least..most).contains(&canary.place.w)), "{name}");
+        }
+    }
+
+    /// The strongest step from a pixel to the next, and how much the forehead's pixels differ.
+    fn painted(lens: Lens) -> (f32, f32) {
+        let mut copy = grey();
+        let place = Detection { x: 100.0, y: 60.0, w: 84.0, h: 100.0, score: 1.0 };
+        let face = Face { yaw: 0.0, masked: false, tone: 0.6 };
+        paint(&mut copy, place, face, 1.0, lens, &mut Lot(7));
+        let of = |x, y, w, h| {
+            let norm = Norm { mean: 0.0, scale: 1.0 };
+            let planes = copy.view().unwrap().planes(Window { x, y, w, h }, w, h, norm);
+            planes[..w * h].to_vec()
+        };
+        let rows = of(90, 50, 110, 130);
+        let steps =
+            rows.chunks(110).flat_map(|row| row.windows(2)).map(|two| (two[1] - two[0]).abs());
+        let forehead = of(134, 83, 16, 6);
+        let mean = forehead.iter().sum::<f32>() / forehead.len() as f32;
+        let spread =
+            forehead.iter().map(|v| (v - mean).powi(2)).sum::<f32>() / forehead.len() as f32;
+        (steps.fold(0.0, f32::max), spread.sqrt())
+    }
+
+    #[test]
+    fn a_canary_is_as_sharp_and_as_noisy_as_the_lens() {
+        let lens = |blur, noise| painted(Lens { blur, noise });
+        let (sharp, soft) = (lens(0.3, 0.0), lens(4.0, 0.0));
+        assert!(sharp.0 > 3.0 * soft.0, "{sharp:?} {soft:?}");
+        let (clean, noisy) = (lens(0.9, 0.0), lens(0.9, 6.0));
+        assert!(clean.1 < 3.0 && (4.5..8.0).contains(&noisy.1), "{clean:?} {noisy:?}");
     }
 }

@@ -35,6 +35,7 @@ use proto::{
     signing::SigningKey,
     time::ClockSource,
     topic,
+    watch::Contrasts,
     wire::{NoiseKey, Offer, RefuseReason},
 };
 use tokio::sync::{mpsc, oneshot};
@@ -62,8 +63,8 @@ pub(crate) fn pipeline(
     let (site, policies) = ("town".parse().unwrap(), vec![policy.reference().digest]);
     let grant = SealGrant::issue(&root(), key.public(), site, UtcTime::EPOCH, until, policies);
     let (detector, auditor) = (Box::new(detector), Box::new(auditor));
-    let silence = Silence::default();
-    Pipeline { detector, auditor, policy, classifier: None, key, grant, silence }
+    let (silence, contrasts) = (Silence::default(), Contrasts::default());
+    Pipeline { detector, auditor, policy, classifier: None, key, grant, silence, contrasts }
 }
 
 /// Whether something comes to be within [`LONG`]; for what other processes do.

@@ -65,6 +65,14 @@ impl Texts {
         )
     }
 
+    /// Too few canaries of a size are found for a drift to show.
+    #[must_use]
+    pub fn canaries_low(&self, size: &str, hours: u8) -> String {
+        format!(
+            "Canary recall is too low to watch at {size} pixels in {hours} of 24 hours: too few are found for a drift of the detector or the lens to show."
+        )
+    }
+
     /// Frames that were withheld since the auditor contradicted the detector.
     #[must_use]
     pub fn doubted(&self, frames: u64) -> String {

@@ -69,18 +69,22 @@ pub(crate) fn watch_view(t: &'static Texts, watch: Option<&CameraWatch>) -> Watc
         recent: share(recall.recent_milli),
         usual: recall.usual_milli.map_or_else(|| "–".to_owned(), share),
         drawn: format::number(recall.drawn),
-        state: match (recall.drifting, recall.usual_milli) {
-            (true, _) => t.watch_drifting,
-            (false, Some(_)) => t.watch_steady,
-            (false, None) => t.watch_learning,
+        state: match (recall.drifting, recall.usual_milli, recall.low_hours) {
+            (true, ..) => t.watch_drifting,
+            (false, None, _) => t.watch_learning,
+            (false, Some(_), 0) => t.watch_steady,
+            (false, Some(_), 1..24) => t.watch_partly_low,
+            (false, Some(_), 24..) => t.watch_low,
         },
         drifting: recall.drifting,
     };
+    let low = watch.canary_recall.iter().filter(|(_, recall)| recall.low_hours > 0);
+    let low = low.map(|(size, recall)| t.canaries_low(size, recall.low_hours));
     let silent = watch.fell_silent.then(|| t.fell_silent(watch.silent_in_a_row));
     let doubted = (watch.doubted > 0).then(|| t.doubted(watch.doubted));
     WatchView {
         rows: watch.canary_recall.iter().map(row).collect(),
-        warnings: silent.into_iter().chain(doubted).collect(),
+        warnings: silent.into_iter().chain(doubted).chain(low).collect(),
     }
 }
 

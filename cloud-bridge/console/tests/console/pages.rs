@@ -234,6 +234,7 @@ async fn a_drift_of_canary_recall_stands_on_the_cameras_page_and_is_not_called_c
         recent_milli,
         usual_milli: Some(834),
         drifting,
+        low_hours: 0,
     };
     let watch = |recent, drifting, doubted| CameraWatch {
         silent_in_a_row: 120,
@@ -264,6 +265,35 @@ async fn a_drift_of_canary_recall_stands_on_the_cameras_page_and_is_not_called_c
         assert!(section.contains(part), "{part} is not in {section}");
     }
     assert!(!section.to_lowercase().contains("coverage"), "{section}");
+}
+
+#[tokio::test]
+async fn canary_recall_that_is_too_low_to_watch_is_said_and_not_taken_for_a_healthy_one() {
+    let console = start().await;
+    console.site.clip("door", 0, at(-60), [DELIVERED(), WITHHELD]).await;
+    let recall = |usual_milli, low_hours| CanaryRecall {
+        drawn: 6_000,
+        recent_milli: 200,
+        usual_milli: Some(usual_milli),
+        drifting: false,
+        low_hours,
+    };
+    let sizes = [("16-32", recall(121, 24)), ("32-64", recall(499, 9)), ("64+", recall(812, 0))];
+    let canary_recall = sizes.map(|(size, recall)| (size.to_owned(), recall)).into();
+    let watch = CameraWatch { canary_recall, ..CameraWatch::default() };
+    console.site.fog("fog-1", "door", watch);
+    let page = until(&console, "/cameras/door", "Too low to watch").await;
+    let section = between(&page, "id=\"watch-head\"", "</section>");
+    for part in [
+        "too low to watch at 16-32 pixels in 24 of 24 hours",
+        "too low to watch at 32-64 pixels in 9 of 24 hours",
+        "12.1%</td><td class=\"num\">6,000</td><td>Too low to watch",
+        "As usual in the hours that can be watched",
+    ] {
+        assert!(section.contains(part), "{part} is not in {section}");
+    }
+    assert!(!section.contains("at 64+ pixels"), "{section}");
+    assert_eq!(section.matches("<td>As usual</td>").count(), 1, "{section}");
 }
 
 #[tokio::test]
