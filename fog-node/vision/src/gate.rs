@@ -86,7 +86,9 @@ impl Gate {
     fn judge(&self, pad: &gst::Pad, buffer: Option<&gst::Buffer>) -> Passage {
         let mut asked = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let Some(ask) = asked.as_mut().filter(|ask| ask.flushed) else { return Passage::Open };
-        ask.judge(buffer.and_then(|buffer| time(pad, buffer)), is_progressive(pad))
+        let caps = pad.current_caps();
+        let whole = caps.as_ref().and_then(|caps| caps.structure(0)).is_some_and(is_whole);
+        ask.judge(buffer.and_then(|buffer| time(pad, buffer)), whole)
     }
 
     fn flushed(&self) {
@@ -120,11 +122,14 @@ impl Answer {
     }
 }
 
-/// Whether one buffer is one picture. An interlaced one may come as two.
-fn is_progressive(pad: &gst::Pad) -> bool {
-    let caps = pad.current_caps();
-    let mode = caps.as_ref().and_then(|caps| caps.structure(0)?.get::<&str>("interlace-mode").ok());
-    mode.is_none_or(|mode| mode == "progressive")
+/// Whether one buffer is one whole picture: an interlaced one may come as two, and a stream cut into units as many.
+fn is_whole(stream: &gst::StructureRef) -> bool {
+    let says = |field: &str, whole: &[&str]| {
+        stream.get::<&str>(field).map_or(true, |value| whole.contains(&value))
+    };
+    says("interlace-mode", &["progressive"])
+        && says("coded-picture-structure", &["frame"])
+        && says("alignment", &["au", "frame", "tu"])
 }
 
 fn time(pad: &gst::Pad, buffer: &gst::BufferRef) -> Option<i64> {
@@ -133,4 +138,24 @@ fn time(pad: &gst::Pad, buffer: &gst::BufferRef) -> Option<i64> {
     let pts = buffer.pts()?;
     let at = segment.to_stream_time(pts).unwrap_or(pts);
     i64::try_from(at.nseconds()).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_picture_in_halves_or_pieces_is_not_whole() {
+        gst::init().unwrap();
+        for (caps, whole) in [
+            ("video/x-h264, alignment=au, coded-picture-structure=frame", true),
+            ("image/jpeg", true),
+            ("video/x-h264, alignment=au, coded-picture-structure=field", false),
+            ("video/x-h264, alignment=au, interlace-mode=mixed", false),
+            ("video/x-h265, alignment=nal", false),
+        ] {
+            let caps: gst::Caps = caps.parse().unwrap();
+            assert_eq!(is_whole(caps.structure(0).unwrap()), whole, "{caps}");
+        }
+    }
 }
