@@ -31,7 +31,7 @@ const SIDE: usize = 16;
 /// Times that a learning photo is learned from, under each number of looks.
 pub(crate) const LEARNED: usize = 12;
 /// Jitter of boxes: each edge moves by up to this share of its side.
-const JITTER: f32 = 0.05;
+pub(crate) const JITTER: f32 = 0.05;
 
 /// One photo as features (0 to 1): what is learned from it and what is probed, under each kind of looks.
 #[derive(Clone, Default)]

@@ -11,6 +11,7 @@ mod calibrate;
 mod cells;
 mod choice;
 mod coverage;
+mod crowd;
 mod curve;
 mod end_to_end;
 mod exported;

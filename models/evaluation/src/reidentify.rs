@@ -15,6 +15,7 @@ use serde::Serialize;
 use crate::{
     attack::{Subject, Target},
     choice::{Choice, Point},
+    crowd::{self, Crowd},
     exported,
     identity::{Folds, Outcome, Plan},
     leaving::{Answers, Leaving},
@@ -40,6 +41,10 @@ pub(crate) struct Options {
     /// list is the right one?
     #[arg(long, value_name = "VOC")]
     strangers: Option<PathBuf>,
+    /// How well noise hides whom many passed: of so many others at the same place within the epoch the mean is taken off. Of
+    /// policies that release cells alone.
+    #[arg(long, value_name = "OTHERS")]
+    crowd: Option<usize>,
     /// File to write the looks to, a line a photo: what attackers of `models/training/identity.py` learn from. Of policies
     /// that release cells alone.
     #[arg(long, value_name = "FILE", conflicts_with = "points")]
@@ -108,6 +113,9 @@ pub(crate) struct Report {
     /// With `--strangers`.
     #[serde(skip_serializing_if = "Option::is_none")]
     among_strangers: Option<Ranks>,
+    /// With `--crowd`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    in_a_crowd: Option<Crowd>,
 }
 
 pub(crate) fn run(
@@ -138,7 +146,7 @@ pub(crate) fn run(
     let crowd = (&people, strangers.unwrap_or_default());
     let attacked = Attacked::new(crowd, answers, options.repeats, options.seed)?;
     for (policy, name) in points {
-        let report = attacked.report(&policy, name, options.looks.as_deref())?;
+        let report = attacked.report(&policy, name, options)?;
         if let Some(file) = &options.plot {
             report.plot(file)?;
         }
@@ -199,16 +207,11 @@ impl<'a> Attacked<'a> {
     }
 
     /// Everything that the report needs, for one policy.
-    fn report(
-        &self,
-        policy: &Policy,
-        name: String,
-        looks: Option<&Path>,
-    ) -> anyhow::Result<Report> {
+    fn report(&self, policy: &Policy, name: String, options: &Options) -> anyhow::Result<Report> {
         let leaving = Leaving::under(policy, &self.answers);
         let photos = &self.people.photos;
         let seen = seen(photos, leaving, &Looks::ALL, self.plan.seed)?;
-        if let Some(file) = looks {
+        if let Some(file) = &options.looks {
             let grid = policy.grid().context("a policy without cells")?;
             exported::write(file, photos, &seen, &self.plan.folds, grid)?;
         }
@@ -217,9 +220,12 @@ impl<'a> Attacked<'a> {
         } else {
             Some(strangers::ranks((photos, &seen), &self.strangers, leaving, &self.plan)?)
         };
+        let others = options.crowd.filter(|_| policy.releases_cells());
+        let crowd = |n| crowd::attacked(self.people, &self.subjects, leaving, &self.plan, n);
+        let in_a_crowd = others.map(crowd).transpose()?;
         let target = Target { subjects: &self.subjects, sources: vec![seen] };
         let redacted = self.plan.run(&target, Looks::ALL.len(), &name);
-        Ok(Report { among_strangers, ..report(self, name, &redacted) })
+        Ok(Report { among_strangers, in_a_crowd, ..report(self, name, &redacted) })
     }
 }
 
@@ -309,6 +315,7 @@ fn report(attacked: &Attacked<'_>, policy: String, redacted: &Outcome) -> Report
         person_of_photo: people.photos.iter().map(|photo| photo.person).collect(),
         named_of_photo: redacted.hits(2),
         among_strangers: None,
+        in_a_crowd: None,
     }
 }
 
@@ -379,6 +386,9 @@ fn print(report: &Report, options: &Options) -> anyhow::Result<()> {
     );
     if let Some(ranks) = &report.among_strangers {
         println!("{ranks}");
+    }
+    if let Some(crowd) = &report.in_a_crowd {
+        println!("{crowd}");
     }
     Ok(())
 }
