@@ -16,7 +16,7 @@ use proto::{
     time::ClockSource,
 };
 
-/// Half a second after a key frame: the farthest that a frame each 5 s is from what is decoded at once.
+/// Half a second after a key frame: the farthest from one where they are a second apart, if the very picture is wanted.
 const AT_NS: i64 = 1_500_000_000;
 
 fn meta() -> FrameMeta {

@@ -29,7 +29,8 @@ pub(crate) struct Options {
     /// How much of the video is sampled, at most 60s.
     #[arg(long, default_value = "60s", value_parser = interval)]
     length: Duration,
-    /// Redaction policy: solid (the default), strict or cells.
+    /// Redaction policy: solid (the default), or strict or cells, which release a few noisy cells of each face: for places that
+    /// few people pass, since who collects many faces of one place takes the noise off.
     #[arg(long, default_value = "default")]
     policy: String,
     /// A polygon that is always filled: corners as fractions of width and height, such as '0,0 0.3,0 0.3,0.25'. May be

@@ -12,8 +12,8 @@ use proto::{CameraId, Digest};
 const CONTRADICTIONS_MAX: u32 = 3;
 /// A hit of this score is a face: the auditor's own withholding threshold.
 const SURE: f32 = 0.7;
-/// Cameras that a worker remembers, far more than a fog node serves; beyond them the one that was seen first is forgotten,
-/// which only makes its detector believed anew.
+/// Cameras that a worker remembers, far more than a fog node serves; beyond them the first by name is forgotten, which only
+/// makes its detector believed anew.
 const CAMERAS_MAX: usize = 1024;
 
 /// What one frame showed.

@@ -24,7 +24,8 @@ pub struct Options {
     /// Folder with the assets that `celosia fetch` brought.
     #[arg(long, default_value = ".celosia/assets", env = "CELOSIA_ASSETS")]
     pub assets: PathBuf,
-    /// Redaction policy: solid (the default), strict or cells.
+    /// Redaction policy: solid (the default), or strict or cells, which release a few noisy cells of each face: for places that
+    /// few people pass, since who collects many faces of one place takes the noise off.
     #[arg(long, default_value = "default")]
     pub policy: String,
     /// File with what is always filled: polygons of each camera, TOML.

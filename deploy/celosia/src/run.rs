@@ -87,7 +87,8 @@ pub struct Common {
     /// Length at which clips are closed, 1s to 60s.
     #[arg(long, default_value = "10s", value_name = "DURATION", value_parser = duration)]
     pub clip: String,
-    /// Redaction policy: solid (the default), strict or cells.
+    /// Redaction policy: solid (the default), or strict or cells, which release a few noisy cells of each face: for places that
+    /// few people pass, since who collects many faces of one place takes the noise off.
     #[arg(long, default_value = DEFAULT_POLICY, value_name = "NAME")]
     pub policy: String,
     /// A polygon that is always filled: corners as fractions of width and height, such as '0,0 0.3,0 0.3,0.25'; of one

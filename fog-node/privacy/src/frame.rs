@@ -10,7 +10,7 @@ use proto::{
 };
 use vision::{Clip, ClipError, Picture, PictureError};
 
-use crate::{Policy, drawing::is_drawn};
+use crate::{Policy, drawing::is_drawn, measure::TRIAL};
 
 /// A frame that privacy does not let out, and why.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -132,6 +132,10 @@ impl AnonymisedFrame {
     /// [`Withheld`] when the comparison, the encoder or the seal fails.
     pub fn seal(self, key: &SigningKey, grant: &SealGrant) -> Result<Vec<u8>, Withheld> {
         let refused = || Withheld(WithheldReason::Encoding);
+        if self.policy.name() == TRIAL {
+            tracing::error!(frame = %self.meta.frame, "a policy for measuring only, frame withheld");
+            return Err(refused());
+        }
         if !is_drawn(&self.picture, &self.regions) {
             tracing::error!(frame = %self.meta.frame, "regions are not as drawn, frame withheld");
             return Err(refused());

@@ -1,5 +1,5 @@
 //! Owns what measuring needs and the product does not: the cells of a face without a frame that leaves, and policies
-//! that have no name and that no grant can hold. Nothing here makes a frame that could be sealed.
+//! that have no name. Nothing here makes a frame that could be sealed: a seal refuses such a policy whatever a grant allows.
 
 use models::Detection;
 use proto::manifest::Grid;
@@ -85,6 +85,7 @@ pub fn cells_of(
 #[cfg(test)]
 mod tests {
     use models::detector::Scripted;
+    use proto::{UtcTime, envelope::SealGrant, record::WithheldReason, signing::SigningKey};
 
     use super::*;
     use crate::{anonymise, frame::test_frame};
@@ -101,5 +102,12 @@ mod tests {
             anonymise(test_frame(200, 150), &mut detector, &mut auditor, &policy, &noise).unwrap();
         assert_eq!(Some(&measured[0]), frame.regions()[0].grid.as_ref());
         assert_eq!(measured[0].cells.len(), 6 * 4 * 3);
+        // Nor would it be sealed, whatever a grant allows.
+        let key = SigningKey::from_seed(&[1; 32]).unwrap();
+        let (from, until) = (UtcTime::EPOCH, "2100-01-01T00:00:00Z".parse().unwrap());
+        let policies = vec![policy.reference().digest];
+        let site = "town".parse().unwrap();
+        let grant = SealGrant::issue(&key, key.public(), site, from, until, policies);
+        assert_eq!(frame.seal(&key, &grant), Err(Withheld(WithheldReason::Encoding)));
     }
 }

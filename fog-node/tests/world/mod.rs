@@ -167,6 +167,7 @@ pub(crate) fn assets() -> Option<PathBuf> {
     use std::io::Write;
     let line = format!("SKIPPED: {} has no models; run `celosia fetch`\n", folder.display());
     std::io::stderr().write_all(line.as_bytes()).ok();
+    assert!(std::env::var_os("CELOSIA_ASSETS").is_none(), "{line}");
     None
 }
 

@@ -48,6 +48,12 @@ impl Choice {
                 let mut name =
                     format!("{rows}x{cols} noise {} quantum {}", self.noise, self.quantum);
                 let mut policy = Policy::trial((rows, cols), self.noise, self.quantum);
+                let blocks = [("--luma", self.luma), ("--chroma", self.chroma)];
+                for (what, of) in blocks.into_iter().filter_map(|(what, of)| Some((what, of?))) {
+                    if of.0 > rows || of.1 > cols {
+                        bail!("{what} {}x{} is finer than the grid, {rows}x{cols}", of.0, of.1);
+                    }
+                }
                 if let Some(luma) = self.luma {
                     let (noise, quantum) = (self.chroma_noise, self.chroma_quantum);
                     name = format!(
@@ -143,7 +149,9 @@ mod tests {
         let policy = Policy::trial((8, 2), 0, 8).with_colour((8, 2), 0, 2);
         assert_eq!(point(apart).policy().unwrap(), policy.with_colour_in((8, 1)));
         assert_eq!(point("--policy solid").policy().unwrap(), Policy::named("solid").unwrap());
-        for wrong in ["--grid 8", "--noise 3", "--grid 8x1 --more 3", "8x1"] {
+        for wrong in
+            ["--grid 8", "--noise 3", "--grid 8x1 --more 3", "8x1", "--grid 4x1 --luma 8x2"]
+        {
             assert!(point(wrong).policy().is_err(), "{wrong}");
         }
     }

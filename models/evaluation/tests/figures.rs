@@ -97,9 +97,9 @@ fn the_policies_hide_who_it_is_from_an_attacker_who_is_no_weaker() {
     let people = ["--repeats", "1", "--people", ten.path().to_str().unwrap()];
     let Some(covered) = report("reidentify", &people) else { return };
     assert_eq!(covered["policy"], "solid");
-    // What leaves is one of fourteen answers; .20 more may go. Four decimals of the probabilities named .68.
+    // What leaves is one of fourteen answers, which named .20; .15 more may go. Four decimals of the probabilities named .68.
     eprintln!("of ten people answers name {}", number(&covered, "/observations/16"));
-    assert!(number(&covered, "/observations/16") <= 0.4, "{covered}");
+    assert!(number(&covered, "/observations/16") <= 0.35, "{covered}");
     let gain = number(&covered, "/gain_within_epoch_interval/0");
     assert!(gain <= 0.0, "16 looks of one epoch say more than one: {covered}");
     let arguments = [&people[..], &["--policy", "cells"]].concat();
