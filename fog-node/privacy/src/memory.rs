@@ -11,7 +11,7 @@
 use models::{Detection, agreement::grouped};
 use proto::{manifest::Rect, record::WithheldReason};
 
-use crate::{Withheld, policy::Ring, regions::snapped};
+use crate::{Withheld, noise::Place, policy::Ring, regions::snapped};
 
 /// How far away in time, in microseconds, a frame alone vouches for a face: further on, people have walked away and
 /// what is covered is street.
@@ -37,8 +37,9 @@ pub struct Seen {
 pub(crate) struct Face {
     /// Every box of it, the best first; never empty.
     pub(crate) boxes: Vec<Detection>,
-    /// Where its track's first region lies: keys its noise. Nothing when it lies outside the picture.
-    pub(crate) first: Option<Rect>,
+    /// Where its track began: keys its noise. Nothing when that lies outside the picture.
+    pub(crate) place: Option<Place>,
+    first: Option<Rect>,
 }
 
 impl Face {
@@ -66,9 +67,20 @@ impl Seen {
         let faces = grouped(&boxes).into_iter().filter_map(|boxes| {
             let boxes: Vec<Detection> = boxes.into_iter().map(|(found, ())| found).collect();
             let first = snapped(boxes.first()?, Ring::NONE, width, height);
-            Some(Face { boxes, first })
+            Some(Face { boxes, place: None, first })
         });
-        Ok(Self { at_us, faces: faces.collect() })
+        let mut seen = Self { at_us, faces: faces.collect() };
+        seen.place();
+        Ok(seen)
+    }
+
+    /// Gives a place to each face that has none.
+    fn place(&mut self) {
+        let mut taken: Vec<Place> = self.faces.iter().filter_map(|face| face.place).collect();
+        for face in self.faces.iter_mut().filter(|face| face.place.is_none()) {
+            face.place = face.first.map(|first| Place::beside(&taken, first));
+            taken.extend(face.place);
+        }
     }
 
     pub(crate) fn faces(&self) -> &[Face] {
@@ -78,11 +90,13 @@ impl Seen {
     /// Goes on with the tracks of an earlier frame.
     pub(crate) fn follow(&mut self, before: &Self) {
         let pairs = pairs(&before.sides(), &self.sides(), self.at_us - before.at_us);
+        self.faces.iter_mut().for_each(|face| face.place = None);
         for (old, new) in pairs {
             if let (Some(old), Some(new)) = (before.faces.get(old), self.faces.get_mut(new)) {
-                new.first = old.first;
+                (new.place, new.first) = (old.place, old.first);
             }
         }
+        self.place();
     }
 
     /// What the neighbours saw that this frame's own look did not.
@@ -187,6 +201,24 @@ mod tests {
         let places: Vec<u32> = third.faces().iter().map(|f| f.first.unwrap().x).collect();
         assert_eq!(places, [100, 400]);
         assert_eq!(second.remembered(Some(&first), Some(&third)), []);
+    }
+
+    #[test]
+    fn a_face_keeps_its_noise_when_its_neighbour_blinks() {
+        // Two small faces of one cell of the lattice, the left one missed in the second frame.
+        let small = |x: f32| Detection { x, w: 20.0, h: 24.0, ..face(x, 0.9) };
+        let first = seen(0, &[small(66.0), small(100.0)]);
+        let places: Vec<Place> = first.faces().iter().filter_map(|face| face.place).collect();
+        assert_ne!(places[0], places[1]);
+        let mut second = seen(200, &[small(101.0)]);
+        second.follow(&first);
+        let of = |seen: &Seen, x: f32| {
+            seen.faces().iter().find(|face| face.boxes[0].x == x).and_then(|face| face.place)
+        };
+        assert_eq!(of(&second, 101.0), of(&first, 100.0));
+        let mut third = seen(400, &[small(66.0), small(100.0)]);
+        third.follow(&second);
+        assert_eq!((of(&third, 66.0), of(&third, 100.0)), (of(&first, 66.0), of(&first, 100.0)));
     }
 
     #[test]

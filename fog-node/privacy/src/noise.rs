@@ -23,17 +23,11 @@ pub(crate) struct Place {
 }
 
 impl Place {
-    /// The place of each face of one frame by the first region of its track; from left to right, whatever their order.
-    pub(crate) fn of_all(firsts: &[Rect]) -> Vec<Self> {
-        let cell = |rect: &Rect| ((rect.x + rect.w / 2) / LATTICE, (rect.y + rect.h / 2) / LATTICE);
-        let order = |(at, rect): (usize, &Rect)| (rect.x, rect.y, rect.w, rect.h, at);
-        let numbered = || firsts.iter().enumerate();
-        let one = |(at, first): (usize, &Rect)| {
-            let before = numbered()
-                .filter(|other| cell(other.1) == cell(first) && order(*other) < order((at, first)));
-            Self { cell: cell(first), nth: u32::try_from(before.count()).unwrap_or(u32::MAX) }
-        };
-        numbered().map(one).collect()
+    /// The place of a face whose track begins here, beside the faces of its frame that have theirs: the first that is free.
+    pub(crate) fn beside(taken: &[Self], first: Rect) -> Self {
+        let cell = ((first.x + first.w / 2) / LATTICE, (first.y + first.h / 2) / LATTICE);
+        let is_free = |nth: &u32| !taken.contains(&Self { cell, nth: *nth });
+        Self { cell, nth: (0..).find(is_free).unwrap_or(u32::MAX) }
     }
 }
 
@@ -77,8 +71,8 @@ pub(crate) struct NoiseStream {
 }
 
 impl NoiseStream {
-    /// The next value, in [`PARTS`] of a grey level: discrete Laplace of this scale in grey levels, exactly and in integers
-    /// throughout, so that every build gives the same (Canonne, Kamath and Steinke 2020, The Discrete Gaussian for
+    /// The next value, in [`PARTS`] of a grey level: discrete Laplace of this scale in grey levels, to a part in 2^40 and in
+    /// integers throughout, so that every build gives the same (Canonne, Kamath and Steinke 2020, The Discrete Gaussian for
     /// Differential Privacy, algorithm 2).
     pub(crate) fn laplace(&mut self, scale: u8) -> i64 {
         let scale = u64::from(scale) * PARTS.unsigned_abs();
@@ -129,10 +123,12 @@ impl NoiseStream {
 mod tests {
     use super::*;
 
+    const KNOWN: [i64; 12] =
+        [-576, 622, 11436, 7972, -3025, 307, 7316, 5729, 17624, -10869, 3688, -625];
     const FACE: Rect = Rect { x: 100, y: 100, w: 40, h: 40 };
 
     fn stream(key: u8, place: Rect) -> NoiseStream {
-        Noise::new([key; 32], 0).stream(&Digest::of(b"policy"), Place::of_all(&[place])[0])
+        Noise::new([key; 32], 0).stream(&Digest::of(b"policy"), Place::beside(&[], place))
     }
 
     fn draws(key: u8, place: Rect, n: usize) -> Vec<i64> {
@@ -150,16 +146,14 @@ mod tests {
     }
 
     #[test]
-    fn faces_of_one_cell_have_noise_of_their_own_whatever_their_order() {
-        let (left, right) = (Rect { x: 64, w: 20, ..FACE }, FACE);
-        let far = Rect { x: 900, ..FACE };
-        let places = Place::of_all(&[left, right, far]);
-        let again = Place::of_all(&[far, right, left]);
-        assert_eq!(places[0].cell, places[1].cell);
-        assert!(places[0] != places[1] && places[1] != places[2]);
-        assert_eq!([places[0], places[1], places[2]], [again[2], again[1], again[0]]);
-        // Whoever is alone has what the first of several has.
-        assert_eq!(Place::of_all(&[right])[0], places[0]);
+    fn faces_of_one_cell_have_noise_of_their_own() {
+        let left = Place::beside(&[], Rect { x: 64, w: 20, ..FACE });
+        let right = Place::beside(&[left], FACE);
+        let far = Place::beside(&[left, right], Rect { x: 900, ..FACE });
+        assert_eq!((left.cell, left.nth, right.nth, far.nth), (right.cell, 0, 1, 0));
+        // Whoever comes when the first has gone has its place, and whoever is alone the first.
+        assert_eq!(Place::beside(&[right], FACE), left);
+        assert_eq!(Place::beside(&[], FACE), left);
     }
 
     /// Counts of magnitudes against `(1 - q) / (1 + q) * q^|k|`, `q = exp(-1 / scale)`, within four standard deviations.
@@ -185,5 +179,23 @@ mod tests {
         assert!((positive - n as f64 / 2.0).abs() < 4.0 * (n as f64 / 4.0).sqrt(), "{positive}");
         let mut none = stream(3, FACE);
         assert_eq!(none.laplace(0), 0);
+    }
+
+    /// Nothing is as rare as it ought to be: at scale 1 it has 1 of 512 draws.
+    #[test]
+    fn nothing_comes_once_and_not_from_both_sides() {
+        let mut stream = stream(4, FACE);
+        let n = 200_000;
+        let found = f64::from((0..n).map(|_| u32::from(stream.laplace(1) == 0)).sum::<u32>());
+        let q = (-1.0 / PARTS as f64).exp();
+        let expected = (1.0 - q) / (1.0 + q) * f64::from(n);
+        assert!((found - expected).abs() < 4.0 * expected.sqrt(), "{found} {expected}");
+    }
+
+    /// Drawn by another program: Python's `blake3` and the same paper.
+    #[test]
+    fn every_build_draws_the_same() {
+        let mut stream = stream(5, FACE);
+        assert_eq!([(); 12].map(|()| stream.laplace(16)), KNOWN);
     }
 }

@@ -14,7 +14,7 @@ pub struct Policy {
     pub(crate) grid: Option<(u8, u8)>,
     /// Scale of the Laplace noise on each cell value, in grey levels.
     pub(crate) noise_scale: u8,
-    /// Grey levels a cell's mean is rounded to before noise: 256 divided by this many.
+    /// Grey levels a cell's mean with its noise is rounded to: 256 divided by this many.
     pub(crate) quantum: u8,
     /// Colour released apart from brightness, which then alone has the noise and the levels above; absent: red, green
     /// and blue have them alike.
@@ -48,10 +48,12 @@ pub(crate) struct Colour {
     pub(crate) chroma: Option<(u8, u8)>,
     /// Scale of the Laplace noise on both colour differences.
     pub(crate) noise_scale: u8,
-    /// Levels that colour differences are rounded to before noise.
+    /// Levels that colour differences with their noise are rounded to.
     pub(crate) quantum: u8,
 }
 
+/// How values of cells come about, apart from their numbers: a grant for another way is none for this one.
+const MECHANISM: &str = "discrete Laplace, then rounding";
 /// Brightness tells people apart, so it has more noise; colour tells masks.
 const COLOUR: Colour = Colour { luma: (8, 1), chroma: None, noise_scale: 2, quantum: 2 };
 
@@ -169,17 +171,25 @@ impl Policy {
 
     /// What noise is keyed by: static regions that are drawn anew must not draw new noise within an epoch.
     pub(crate) fn noise_domain(&self) -> Digest {
-        self.clone().with_static_regions(StaticRegions::default()).reference().digest
+        self.clone().with_static_regions(StaticRegions::default()).numbers(None)
+    }
+
+    fn numbers(&self, mechanism: Option<&str>) -> Digest {
+        let found = (models::centerface::finding(), models::ultraface::finding());
+        let json = match mechanism {
+            None => serde_json::to_vec(&(self, found.0, found.1)),
+            Some(mechanism) => serde_json::to_vec(&(self, found.0, found.1, mechanism)),
+        };
+        // Constants of plain numbers always serialise; an empty text would only give a digest that nobody granted.
+        Digest::of(&json.unwrap_or_default())
     }
 
     /// Name and digest over the canonical JSON of all its numbers, those of finding and auditing included. What is the same
     /// under every policy, as the step of the detector's score, is not among them: noise is keyed by this digest.
     #[must_use]
     pub fn reference(&self) -> PolicyRef {
-        // Constants of plain numbers always serialise; an empty text would only give a digest that nobody granted.
-        let everything = (self, models::centerface::finding(), models::ultraface::finding());
-        let json = serde_json::to_vec(&everything).unwrap_or_default();
-        PolicyRef { name: self.name.to_owned(), digest: Digest::of(&json) }
+        let digest = self.numbers(self.releases_cells().then_some(MECHANISM));
+        PolicyRef { name: self.name.to_owned(), digest }
     }
 }
 

@@ -150,7 +150,9 @@ pub(crate) fn covered(
     for face in seen.faces() {
         let Some(mut region) = region(&face.boxes, policy, width, height) else { continue };
         region.grid = region.grid.filter(|g| !fixed.iter().any(|rect| share(*rect, g.rect)));
-        places.extend(region.grid.as_ref().map(|grid| face.first.unwrap_or(grid.rect)));
+        // A face with a grid lies in the picture, and so has a place.
+        region.grid = region.grid.filter(|_| face.place.is_some());
+        places.extend(region.grid.as_ref().and(face.place));
         regions.push(region);
     }
     if regions.len() > FACES_MAX {
@@ -211,11 +213,11 @@ fn milli(score: f32) -> u16 {
 fn fill_cells(
     raw: &Picture,
     regions: &mut [Region],
-    places: &[Rect],
+    places: &[Place],
     policy: &Policy,
     noise: &Noise,
 ) {
-    let (digest, places) = (policy.noise_domain(), Place::of_all(places));
+    let digest = policy.noise_domain();
     let grids: Vec<Grid> = regions.iter().filter_map(|r| r.grid.clone()).collect();
     let borrowed: Vec<&Grid> = grids.iter().collect();
     let values: Vec<Vec<u8>> = grids
@@ -224,6 +226,7 @@ fn fill_cells(
         .map(|(index, grid)| {
             let cells = usize::from(grid.rows) * usize::from(grid.cols);
             let mut sums = vec![([0u64; 3], 0u64); cells];
+            let whole = u64::from(grid.rect.w) * u64::from(grid.rect.h) / (cells as u64).max(1);
             pixels_of(&borrowed, index, |x, y, cell| {
                 if let (Some((sum, n)), [b, g, r]) = (sums.get_mut(cell), raw.row(y, x, 1)) {
                     for (total, value) in sum.iter_mut().zip([r, g, b]) {
@@ -232,6 +235,8 @@ fn fill_cells(
                     *n += 1;
                 }
             });
+            // One pixel of few says much: a cell that other faces cover by more than half is unknown.
+            sums.iter_mut().filter(|(_, n)| 2 * n < whole).for_each(|sum| *sum = ([0; 3], 0));
             // A grid without its place is none: there are as many of both.
             let Some(place) = places.get(index) else { return Vec::new() };
             let mut stream = noise.stream(&digest, *place);

@@ -141,7 +141,7 @@ mod tests {
     const PLACE: Rect = Rect { x: 0, y: 0, w: 8, h: 8 };
 
     fn stream() -> NoiseStream {
-        Noise::new([1; 32], 0).stream(&Digest::of(b"policy"), Place::of_all(&[PLACE])[0])
+        Noise::new([1; 32], 0).stream(&Digest::of(b"policy"), Place::beside(&[], PLACE))
     }
 
     fn quiet(luma: (u8, u8)) -> Policy {
@@ -206,7 +206,7 @@ mod tests {
         let mut differing = 0;
         for key in 0..200 {
             let stream = || {
-                let place = Place::of_all(&[PLACE])[0];
+                let place = Place::beside(&[], PLACE);
                 Noise::new([key; 32], 0).stream(&Digest::of(b"policy"), place)
             };
             let of = |sum| released(&[([sum; 3], 1000); 8], (4, 2), &noisy, &mut stream());
