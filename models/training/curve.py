@@ -68,10 +68,12 @@ def bits(planes):
 
 
 def epsilon(planes, width):
-    """255 m / (area of a cell * b), summed over planes; a face is 1.3 times as high as wide. None: unbounded."""
+    """255 m / (area of a cell * b), summed over planes, and the 256th of a level by which each cell's mean is rounded; a face is
+    1.3 times as high as wide. None: unbounded."""
     if not planes or any(noise == 0 for _, noise, _, _, _ in planes):
         return None
-    return sum(times * n * 255 * CHANGED * cells / (1.3 * width * width * noise) for cells, noise, _, n, times in planes)
+    return sum(times * n * (255 * CHANGED * cells / (1.3 * width * width) + min(cells, CHANGED) / 256) / noise
+               for cells, noise, _, n, times in planes)
 
 
 def paired(answers, reference, seed=1, repeats=500):
@@ -161,7 +163,7 @@ def main() -> None:
             "utility": {key: found[key] for key in ("f1_2", "f1_2_all", "f1_2_all_interval", "f1_3", "ece")},
             "loss_interval": paired(answered, reference),
             "attacks": {name: reports[number] for name, reports in attacks.items()}})
-    options.out.write_text(json.dumps(rows, indent=1) + "\n")
+    options.out.write_text("[\n" + ",\n".join(map(json.dumps, rows)) + "\n]\n")
 
 
 if __name__ == "__main__":

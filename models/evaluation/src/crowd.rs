@@ -1,7 +1,7 @@
 //! Owns the attack that a crowd allows: noise is keyed by place and epoch and not by person, so that whoever passes a place has
 //! the noise of all who passed it. What is the same in many of them is noise, and is taken off.
 
-use anyhow::Context;
+use anyhow::{Context, bail};
 use models::{Detection, PixelView, pixels::Window};
 use privacy::{Noise, RawFrame};
 use rand::{Rng, SeedableRng, seq::SliceRandom};
@@ -51,6 +51,11 @@ pub(crate) fn attacked(
     plan: &Plan,
     others: usize,
 ) -> anyhow::Result<Crowd> {
+    let of = |person| people.photos.iter().filter(|photo| photo.person != person).count();
+    let fewest = people.photos.iter().map(|photo| of(photo.person)).min().unwrap_or(0);
+    if others == 0 || others > fewest {
+        bail!("--crowd {others}: there are 1 to {fewest} photos of others");
+    }
     let mut random = ChaCha8Rng::seed_from_u64(plan.seed);
     // What is learned from and what is probed never share a key; all photos share each.
     let keys: Vec<[u8; 32]> = (0..=LEARNED).map(|_| random.random()).collect();

@@ -136,6 +136,9 @@ pub(crate) fn run(
     if options.looks.is_some() && without_cells {
         bail!("--looks: this policy releases no cells; name one that does, such as --policy cells");
     }
+    if options.crowd.is_some() && points.iter().all(|(policy, _)| !policy.releases_cells()) {
+        bail!("--crowd: without cells there is no noise to take off; name a policy such as cells");
+    }
     let mut recogniser = recogniser(runtime, assets)?;
     let people = people::read(&options.people, detector, recogniser.as_mut())?;
     let taken = (people.people, people.photos.len());
