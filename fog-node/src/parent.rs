@@ -56,8 +56,6 @@ struct Job {
 #[derive(Debug)]
 pub struct Worker {
     killer: Killer,
-    /// For the next clip.
-    contrasts: Contrasts,
     jobs: SyncSender<Job>,
     answers: Receiver<Result<Option<ClipOutput>, FramingError>>,
 }
@@ -120,7 +118,7 @@ impl Worker {
         let (done, answers) = sync_channel(1);
         let thread = std::thread::Builder::new().name("worker-pipe".into());
         let killer = Killer(Arc::new(Mutex::new(child)));
-        let worker = Self { killer, contrasts: Contrasts::default(), jobs, answers };
+        let worker = Self { killer, jobs, answers };
         thread.spawn(move || serve(stdin, stdout, &todo, &done)).map_err(WorkerError::Start)?;
         Ok(worker)
     }
@@ -151,25 +149,18 @@ impl Worker {
         self.killer.clone()
     }
 
-    /// The worker, which draws the canaries of its next clip as faint as this.
-    #[must_use]
-    pub const fn drawing(mut self, contrasts: Contrasts) -> Self {
-        self.contrasts = contrasts;
-        self
-    }
-
-    /// Processes one clip whose bytes are verified. After an error the worker is gone and a new one must be started.
+    /// Processes one clip whose bytes are verified, with canaries as faint as `contrasts` says. After an error the worker is gone and a new one must be started.
     ///
     /// # Errors
     /// When the worker crashes, speaks nonsense or misses the deadline.
     pub fn process(
         mut self,
         offer: Offer,
+        contrasts: Contrasts,
         bytes: Zeroizing<Vec<u8>>,
         deadline: Duration,
     ) -> Result<(Self, ClipOutput), WorkerError> {
         // A closed channel means that the pipe's thread ended; waiting then tells why.
-        let contrasts = std::mem::take(&mut self.contrasts);
         self.jobs.send(Job { offer: offer.clone(), contrasts, bytes }).ok();
         let output = self.wait(deadline)?;
         let output = output.ok_or_else(|| self.crashed("it answered without a record"))?;

@@ -300,8 +300,8 @@ impl Hand {
             }
         };
         let (clip, attempt) = (job.offer.clip.clone(), job.offer.attempt);
-        let worker = worker.drawing(job.contrasts);
-        match worker.process(job.offer, job.bytes, self.shared.deadline) {
+        let Job { offer, contrasts, bytes, .. } = job;
+        match worker.process(offer, contrasts, bytes, self.shared.deadline) {
             Ok((worker, output)) => {
                 self.failures = 0;
                 // Nobody waits for it any more when its channel broke; the edge will offer it again.

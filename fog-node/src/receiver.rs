@@ -12,8 +12,9 @@ use link::{
     transfer::{BUSY_RETRY_MS, Decision, ReceiveOutcome, ReceivedClip, receive_clip},
 };
 use proto::{
-    ClipId, Identity,
+    ClipId, Identity, UtcTime,
     record::Receipt,
+    time::ClockSource,
     wire::{ClipMessage, Offer, RefuseReason},
 };
 use tokio::sync::Semaphore;
@@ -214,7 +215,13 @@ impl Node {
     fn note(&self, output: &ClipOutput) {
         let notes = &output.notes;
         let camera = &output.record.clip.camera;
-        let began = self.watches.note(camera, output.record.captured_at, notes);
+        // A file says when it was made, or nothing: its camera's days are those of this machine.
+        let at = match output.record.clock.source {
+            ClockSource::Rtcp | ClockSource::System => Some(output.record.captured_at),
+            ClockSource::File | ClockSource::Unknown => None,
+        };
+        let here = || UtcTime::from_micros(self.clock.utc_micros()).unwrap_or(UtcTime::EPOCH);
+        let began = self.watches.note(camera, at.unwrap_or_else(here), notes);
         if began.drift {
             self.counters.add(count::DRIFTED, 1);
             tracing::warn!(%camera, "the detector finds fewer canaries than in this camera's first week");

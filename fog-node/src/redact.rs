@@ -12,6 +12,7 @@ use proto::{
     limits::{CLIP_BYTES_MAX, CLIP_NS_MAX},
     signing::SigningKey,
     time::ClockSource,
+    watch::Contrasts,
     wire::{NoiseKey, Offer},
 };
 use ring::rand::{SecureRandom, SystemRandom};
@@ -86,7 +87,7 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
     };
     let worker = Worker::start(worker.command(&std::env::current_exe()?), DEADLINE)?;
     let offer = site.offer(options, &bytes)?;
-    let (_worker, output) = worker.process(offer, bytes.into(), DEADLINE)?;
+    let (_worker, output) = worker.process(offer, Contrasts::default(), bytes.into(), DEADLINE)?;
     // The throw-away sealing key has done its work.
     std::fs::remove_dir_all(&keys).with_context(|| keys.display().to_string())?;
     for envelope in output.envelopes {

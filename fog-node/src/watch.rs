@@ -14,6 +14,7 @@ use proto::{
     watch::{CameraWatch, Contrasts, Notes},
 };
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 use crate::canary::drift::Drift;
 
@@ -24,8 +25,10 @@ const BUSY_FROM: u64 = 100;
 
 /// Name of the file in the state folder.
 const FILE: &str = "watches.json";
-/// Version of the file. Version 1 has shares of canaries whose contrast was not the camera's own.
+/// Version of the file.
 const VERSION: u32 = 2;
+/// The version whose shares of canaries are of a contrast that was not the camera's own.
+const WITHOUT_CONTRAST: u64 = 1;
 /// A camera has less than 4 kB, a fog node at most a few hundred cameras.
 const FILE_BYTES_MAX: u64 = 4 << 20;
 
@@ -45,6 +48,7 @@ struct Camera {
     /// The longest silence that has ended by itself: a night.
     longest: u64,
     doubted: u64,
+    #[serde(default)]
     drift: Drift,
 }
 
@@ -64,7 +68,7 @@ pub struct Began {
 pub struct Watches(Mutex<BTreeMap<CameraId, Camera>>);
 
 impl Watches {
-    /// What was saved in a state folder; nothing where nothing was.
+    /// What was saved in a state folder; nothing where nothing was. What an earlier version saved of canaries is learned anew.
     ///
     /// # Errors
     /// When the file cannot be read or is none of this version: whoever calls starts with nothing and says so.
@@ -78,10 +82,19 @@ impl Watches {
             }
             _ => std::fs::read(&path).map_err(|e| named(e.to_string()))?,
         };
-        let file: File = serde_json::from_slice(&bytes).map_err(|e| named(e.to_string()))?;
-        if file.version != VERSION {
-            return Err(named(format!("version {}, not {VERSION}", file.version)));
+        let wrong = |e: serde_json::Error| named(e.to_string());
+        let mut file: Value = serde_json::from_slice(&bytes).map_err(wrong)?;
+        let version = file.get("version").and_then(Value::as_u64);
+        if version == Some(WITHOUT_CONTRAST) {
+            let cameras = file.get_mut("cameras").and_then(Value::as_object_mut);
+            let cameras = cameras.into_iter().flat_map(|cameras| cameras.values_mut());
+            cameras.filter_map(Value::as_object_mut).for_each(|camera| {
+                camera.remove("drift");
+            });
+        } else if version != Some(VERSION.into()) {
+            return Err(named(format!("it has no version, or none up to {VERSION}")));
         }
+        let file: File = serde_json::from_value(file).map_err(wrong)?;
         Ok(Self(Mutex::new(file.cameras)))
     }
 
@@ -249,11 +262,35 @@ mod tests {
         assert_eq!(Watches::load(&state).unwrap().status(), whole.status());
     }
 
+    /// As version 1 wrote it.
+    #[test]
+    fn of_an_earlier_version_silences_are_kept_and_canaries_learned_anew() {
+        let folder = tempfile::tempdir().unwrap();
+        let size = r#"{"learned":[{"drawn":9,"found":4}],"drawn":9,"recent":0.4,"sum":1.5}"#;
+        let drift = format!(
+            r#"{{"began":"2026-11-20T00:00:00Z","learning":true,"sizes":[{size},{size},{size}]}}"#
+        );
+        let camera = format!(
+            r#"{{"with_boxes":120,"silent_in_a_row":7,"longest":40,"doubted":3,"drift":{drift}}}"#
+        );
+        let file = format!(r#"{{"version":1,"cameras":{{"door":{camera}}}}}"#);
+        std::fs::write(folder.path().join(FILE), file).unwrap();
+        let watches = Watches::load(folder.path()).unwrap();
+        let door = "door".parse().unwrap();
+        let expected = CameraWatch { silent_in_a_row: 7, doubted: 3, ..CameraWatch::default() };
+        assert_eq!(watches.status()[&door], expected);
+        assert_eq!(watches.contrasts(&door), Contrasts::default());
+        // Its longest silence is known: as long a one is not strange.
+        let night = clip(60, 0, 60);
+        assert!(!watches.note(&door, UtcTime::EPOCH, &night).silence);
+        assert!(watches.note(&door, UtcTime::EPOCH, &night).silence);
+    }
+
     #[test]
     fn a_file_that_is_none_is_named() {
         let folder = tempfile::tempdir().unwrap();
         assert!(Watches::load(folder.path()).unwrap().status().is_empty(), "nothing was saved");
-        for wrong in ["", "{}", "{\"version\": 1, \"cameras\": {}}"] {
+        for wrong in ["", "{}", "{\"version\": 3, \"cameras\": {}}", "{\"version\": 1}"] {
             std::fs::write(folder.path().join(FILE), wrong).unwrap();
             let error = Watches::load(folder.path()).unwrap_err().to_string();
             assert!(error.contains(FILE), "{wrong}: {error}");

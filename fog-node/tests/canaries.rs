@@ -199,8 +199,12 @@ fn a_worker_is_told_how_faint_canaries_are_unless_they_are_as_on_a_new_camera() 
         let mut command = Command::new("sh");
         let script = format!("cat ready; head -c {} > said", expected.len());
         command.args(["-c", &script]).current_dir(folder.path());
-        let worker = Worker::start(command, world::LONG).unwrap().drawing(contrasts);
-        assert!(worker.process(offer(7, b"clip"), b"clip".to_vec().into(), world::LONG).is_err());
+        let worker = Worker::start(command, world::LONG).unwrap();
+        assert!(
+            worker
+                .process(offer(7, b"clip"), contrasts, b"clip".to_vec().into(), world::LONG)
+                .is_err()
+        );
         assert!(std::fs::read(folder.path().join("said")).unwrap() == expected, "{contrasts:?}");
     }
 }

@@ -11,6 +11,7 @@ use proto::{
     record::{ClipFailure, SlotOutcome},
     signing::SigningKey,
     time::ClockSource,
+    watch::Contrasts,
     wire::{NoiseKey, Offer, WorkerMessage},
 };
 
@@ -48,7 +49,7 @@ fn offer(length: u64) -> Offer {
 
 fn process(command: Command, deadline: Duration) -> WorkerError {
     let worker = Worker::start(command, DEADLINE).unwrap();
-    worker.process(offer(4), vec![0; 4].into(), deadline).err().unwrap()
+    worker.process(offer(4), Contrasts::default(), vec![0; 4].into(), deadline).err().unwrap()
 }
 
 #[test]
@@ -154,7 +155,9 @@ fn static_regions_are_in_the_digest_the_manifest_and_the_pixels() {
     command.arg("--static-regions").arg(&file);
     let worker = Worker::start(command, DEADLINE).unwrap();
     let bytes = clip(folder.path());
-    let (_, output) = worker.process(offer(bytes.len() as u64), bytes.into(), DEADLINE).unwrap();
+    let (_, output) = worker
+        .process(offer(bytes.len() as u64), Contrasts::default(), bytes.into(), DEADLINE)
+        .unwrap();
     assert_eq!(output.record.policy, policy.reference().digest);
     for bytes in output.envelopes {
         let frame = SealedFrame::open(bytes, &root.public()).unwrap();
@@ -196,13 +199,16 @@ fn bytes_that_are_no_video_are_a_record_and_the_worker_goes_on() {
     let folder = tempfile::tempdir().unwrap();
     let Some((command, root)) = real(folder.path()) else { return };
     let worker = Worker::start(command, DEADLINE).unwrap();
-    let (worker, output) = worker.process(offer(4), b"nope".to_vec().into(), DEADLINE).unwrap();
+    let (worker, output) =
+        worker.process(offer(4), Contrasts::default(), b"nope".to_vec().into(), DEADLINE).unwrap();
     assert_eq!(output.record.failure, Some(ClipFailure::NotVideo));
     assert_eq!(output.record.tally().undecodable, 2);
     assert!(output.record.check().is_ok() && output.envelopes.is_empty());
 
     let bytes = clip(folder.path());
-    let (_, output) = worker.process(offer(bytes.len() as u64), bytes.into(), DEADLINE).unwrap();
+    let (_, output) = worker
+        .process(offer(bytes.len() as u64), Contrasts::default(), bytes.into(), DEADLINE)
+        .unwrap();
     assert!(output.record.check().is_ok() && output.record.failure.is_none());
     assert_eq!(output.envelopes.len(), 2);
     for (slot, bytes) in output.record.slots.iter().zip(output.envelopes) {

@@ -3,7 +3,7 @@
 Usage: curve.py --voc DIR --voc DIR --people DIR [--people DIR] --work FOLDER --out ROWS.json [--evaluation BINARY]
        [--points models/training/points.json] [--jobs 2] [--repeats 2]
 Each point is redacted by the product, trained afresh, judged by grouped cross-validation on the same faces, and attacked.
-What is in the work folder is not computed again. `evaluation curve --rows ROWS.json` draws it and applies the rule.
+What is in the work folder is not computed again: a product that redacts otherwise wants another folder. `evaluation curve --rows ROWS.json` draws it and applies the rule.
 """
 
 import argparse

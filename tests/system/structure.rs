@@ -83,6 +83,7 @@ fn the_tests_that_are_named_as_evidence_are_there() {
     let (mut checked, mut code) = (0, String::new());
     for line in table.lines().filter(is_promise).skip(1) {
         let before = checked;
+        code.clear();
         for name in line.split('`').skip(1).step_by(2) {
             if name.contains('/') {
                 code = fs::read_to_string(root().join(name)).unwrap_or_default();
@@ -90,9 +91,13 @@ fn the_tests_that_are_named_as_evidence_are_there() {
             } else {
                 let head = code.split(&format!("fn {name}(")).next().filter(|head| *head != code);
                 let head = head.unwrap_or_else(|| panic!("there is no {name}: {line}"));
-                let attributes: Vec<&str> = head.trim_end().lines().rev().take(3).collect();
-                let has = |what: &str| attributes.iter().any(|line| line.contains(what));
-                assert!(has("test") && !has("#[ignore"), "{name} is no test that runs: {line}");
+                // The last line is what stands before `fn`.
+                let above = head.lines().rev().skip(1).map(str::trim);
+                let attributes: Vec<&str> =
+                    above.take_while(|line| line.starts_with(['#', '/'])).collect();
+                let has = |what: &str| attributes.iter().any(|line| line.starts_with(what));
+                let is_test = has("#[test]") || has("#[tokio::test");
+                assert!(is_test && !has("#[ignore"), "{name} is no test that runs: {line}");
                 checked += 1;
             }
         }

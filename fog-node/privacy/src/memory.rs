@@ -39,7 +39,8 @@ pub(crate) struct Face {
     pub(crate) boxes: Vec<Detection>,
     /// Where its track began: keys its noise. Nothing when that lies outside the picture.
     pub(crate) place: Option<Place>,
-    first: Option<Rect>,
+    /// Its best box, snapped.
+    rect: Option<Rect>,
 }
 
 impl Face {
@@ -66,8 +67,8 @@ impl Seen {
         let boxes: Vec<(Detection, ())> = found.iter().map(|face| (*face, ())).collect();
         let faces = grouped(&boxes).into_iter().filter_map(|boxes| {
             let boxes: Vec<Detection> = boxes.into_iter().map(|(found, ())| found).collect();
-            let first = snapped(boxes.first()?, Ring::NONE, width, height);
-            Some(Face { boxes, place: None, first })
+            let rect = snapped(boxes.first()?, Ring::NONE, width, height);
+            Some(Face { boxes, place: None, rect })
         });
         let mut seen = Self { at_us, faces: faces.collect() };
         seen.place();
@@ -78,7 +79,7 @@ impl Seen {
     fn place(&mut self) {
         let mut taken: Vec<Place> = self.faces.iter().filter_map(|face| face.place).collect();
         for face in self.faces.iter_mut().filter(|face| face.place.is_none()) {
-            face.place = face.first.map(|first| Place::beside(&taken, first));
+            face.place = face.rect.map(|rect| Place::beside(&taken, rect));
             taken.extend(face.place);
         }
     }
@@ -93,7 +94,7 @@ impl Seen {
         self.faces.iter_mut().for_each(|face| face.place = None);
         for (old, new) in pairs {
             if let (Some(old), Some(new)) = (before.faces.get(old), self.faces.get_mut(new)) {
-                (new.place, new.first) = (old.place, old.first);
+                new.place = old.place;
             }
         }
         self.place();
@@ -198,8 +199,11 @@ mod tests {
         second.follow(&first);
         let mut third = seen(400, &[face(124.0, 0.9), face(430.0, 0.9)]);
         third.follow(&second);
-        let places: Vec<u32> = third.faces().iter().map(|f| f.first.unwrap().x).collect();
-        assert_eq!(places, [100, 400]);
+        let places =
+            |seen: &Seen| seen.faces().iter().map(|f| f.place.unwrap()).collect::<Vec<_>>();
+        assert_eq!(places(&third), places(&first));
+        let alone = seen(400, &[face(124.0, 0.9), face(430.0, 0.9)]);
+        assert_ne!(places(&alone), places(&first), "they stayed where they were");
         assert_eq!(second.remembered(Some(&first), Some(&third)), []);
     }
 
@@ -224,16 +228,20 @@ mod tests {
     #[test]
     fn somebody_else_is_no_continuation() {
         let first = seen(0, &[face(100.0, 0.9)]);
+        let goes_on = |later: &Seen| {
+            !pairs(&first.sides(), &later.sides(), later.at_us - first.at_us).is_empty()
+        };
         let child = Detection { w: 20.0, h: 24.0, ..face(110.0, 0.9) };
-        for other in [face(200.0, 0.9), child] {
-            let mut second = seen(200, &[other]);
-            second.follow(&first);
-            assert_ne!(second.faces()[0].first, first.faces()[0].first, "{other:?}");
+        for (at_ms, other, expected) in [
+            (200, face(110.0, 0.9), true),
+            (200, face(200.0, 0.9), false),
+            (200, child, false),
+            // After a while only who stands still is taken for the same.
+            (5_000, face(125.0, 0.9), false),
+            (5_000, face(110.0, 0.9), true),
+        ] {
+            assert_eq!(goes_on(&seen(at_ms, &[other])), expected, "{at_ms} {other:?}");
         }
-        // After a while only who stands still is taken for the same.
-        let mut later = seen(5_000, &[face(125.0, 0.9)]);
-        later.follow(&first);
-        assert_eq!(later.faces()[0].first.unwrap().x, 124);
     }
 
     #[test]

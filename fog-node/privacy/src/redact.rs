@@ -317,6 +317,24 @@ mod tests {
     }
 
     #[test]
+    fn a_cell_that_another_face_covers_by_more_than_half_is_unknown() {
+        let policy = Policy::trial((1, 2), 0, 1);
+        let second_of = |x: f32| {
+            let faces = [face(40.0, 40.0, 48.0, 64.0), face(x, 40.0, 48.0, 64.0)];
+            let noise = Noise::new([1; 32], 0);
+            let cells = crate::measure::cells_of(&test_frame(200, 150), &faces, &policy, &noise);
+            let cells = cells.unwrap().swap_remove(1).cells;
+            let (left, right) = cells.split_at(3);
+            (left == [128; 3], right == [128; 3])
+        };
+        // Two thirds of its left cell, a third, nothing.
+        assert_eq!(
+            [72.0, 80.0, 120.0].map(second_of),
+            [(true, false), (false, false), (false, false)]
+        );
+    }
+
+    #[test]
     fn a_solid_policy_has_no_cells() {
         let frame = anonymised(vec![face(40.0, 40.0, 48.0, 64.0)], "solid", 1);
         assert!(frame.regions()[0].grid.is_none());

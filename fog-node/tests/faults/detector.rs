@@ -9,6 +9,7 @@ use fog_node::{
 use models::{DetectError, Detection, detector::Scripted};
 use proto::{
     record::{SlotOutcome, Tally, WithheldReason},
+    watch::Contrasts,
     wire::RefuseReason,
 };
 
@@ -115,7 +116,12 @@ fn a_detector_that_hangs_is_killed_with_its_worker_at_the_deadline_and_nothing_c
     let worker = Worker::start(command(Step::Hang, folder.path()), LONG).unwrap();
     let pid = worker.id();
     let offered = offer(1, small(), 2);
-    let ended = worker.process(offered, small().to_vec().into(), Duration::from_millis(500));
+    let ended = worker.process(
+        offered,
+        Contrasts::default(),
+        small().to_vec().into(),
+        Duration::from_millis(500),
+    );
     assert!(matches!(ended, Err(WorkerError::Deadline(_))), "{ended:?}");
     assert!(!std::path::Path::new(&format!("/proc/{pid}")).exists(), "it still runs");
 }

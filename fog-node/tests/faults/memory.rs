@@ -3,6 +3,7 @@
 use std::process::Command;
 
 use fog_node::parent::{Worker, WorkerError};
+use proto::watch::Contrasts;
 
 use crate::{
     twin::{Step, X264, command, offer, small, video},
@@ -35,8 +36,9 @@ fn a_clip_that_needs_more_memory_than_there_is_ends_its_worker_and_the_next_clip
     let plain = command(Step::Never, folder.path());
     let first = |command| {
         let worker = Worker::start(command, LONG).unwrap();
-        let (worker, output) =
-            worker.process(offer(1, small(), 2), small().to_vec().into(), LONG).unwrap();
+        let (worker, output) = worker
+            .process(offer(1, small(), 2), Contrasts::default(), small().to_vec().into(), LONG)
+            .unwrap();
         assert_eq!(output.record.tally().delivered, 2);
         worker
     };
@@ -44,7 +46,7 @@ fn a_clip_that_needs_more_memory_than_there_is_ends_its_worker_and_the_next_clip
     let limit = size_kib(first(command(Step::Never, folder.path())).id()) + ROOM_KIB;
     let large = video((3840, 2160), 20, "smpte", X264);
     let worker = first(limited(&plain, limit));
-    let ended = worker.process(offer(2, &large, 2), large.into(), LONG);
+    let ended = worker.process(offer(2, &large, 2), Contrasts::default(), large.into(), LONG);
     assert!(matches!(ended, Err(WorkerError::Crashed { .. })), "{ended:?}");
     drop(first(plain));
 }

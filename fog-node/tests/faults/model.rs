@@ -9,7 +9,7 @@ use fog_node::{
     config::Config,
     parent::{Worker, WorkerError},
 };
-use proto::{Digest, envelope::SealedFrame};
+use proto::{Digest, envelope::SealedFrame, watch::Contrasts};
 
 use crate::{
     twin::{offer, small},
@@ -63,7 +63,9 @@ fn a_model_that_is_swapped_under_a_running_worker_changes_nothing_that_it_does()
     let worker = Worker::start(command(), LONG).unwrap();
     // In place, so that a file that was mapped would change under its reader.
     std::fs::write(&model, vec![0; 100_000]).unwrap();
-    let (_, output) = worker.process(offer(1, small(), 2), small().to_vec().into(), LONG).unwrap();
+    let (_, output) = worker
+        .process(offer(1, small(), 2), Contrasts::default(), small().to_vec().into(), LONG)
+        .unwrap();
     assert_eq!(output.record.tally().delivered, 2);
     for envelope in output.envelopes {
         let frame = SealedFrame::open(envelope, &root().public()).unwrap();

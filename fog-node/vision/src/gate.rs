@@ -43,6 +43,7 @@ impl Ask {
 }
 
 /// Whether something may pass to the decoder.
+#[derive(Debug, Clone, PartialEq, Eq)]
 enum Passage {
     Open,
     Closed,
@@ -143,6 +144,29 @@ fn time(pad: &gst::Pad, buffer: &gst::BufferRef) -> Option<i64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// Passages of pictures at these times, the last of which may be the stream's end, when 10 to 20 is near enough; and
+    /// what was told.
+    fn passed(times: &[Option<i64>], whole: bool) -> (Vec<Passage>, Option<bool>) {
+        let (tell, answer) = sync_channel(1);
+        let mut ask = Ask { near: 10..=20, tell: Some(tell), flushed: true, shut: false };
+        let passages = times.iter().map(|at| ask.judge(*at, whole)).collect();
+        (passages, answer.try_recv().ok())
+    }
+
+    #[test]
+    fn a_picture_that_is_near_ends_its_stream_and_one_that_is_not_passes_not_at_all() {
+        use Passage::{Closed, End, Open};
+        for (times, whole, passages, told) in [
+            (&[Some(12), Some(13), Some(14)][..], true, &[Open, End, Closed][..], true),
+            (&[Some(12), Some(13), Some(14)], false, &[Open, Open, Open], true),
+            (&[Some(12), None], true, &[Open, Open], true),
+            (&[Some(30), Some(12)], true, &[Closed, Closed], false),
+            (&[None], true, &[Closed], false),
+        ] {
+            assert_eq!(passed(times, whole), (passages.to_vec(), Some(told)), "{times:?} {whole}");
+        }
+    }
 
     #[test]
     fn a_picture_in_halves_or_pieces_is_not_whole() {
