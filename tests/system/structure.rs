@@ -92,7 +92,7 @@ fn the_tests_that_are_named_as_evidence_are_there() {
                 let head = code.split(&format!("fn {name}(")).next().filter(|head| *head != code);
                 let head = head.unwrap_or_else(|| panic!("there is no {name}: {line}"));
                 // The last line is what stands before `fn`.
-                let above = head.lines().rev().skip(1).map(str::trim);
+                let above = head.rsplit('\n').skip(1).map(str::trim);
                 let attributes: Vec<&str> =
                     above.take_while(|line| line.starts_with(['#', '/'])).collect();
                 let has = |what: &str| attributes.iter().any(|line| line.starts_with(what));
