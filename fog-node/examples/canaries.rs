@@ -245,7 +245,8 @@ fn measured(
         });
         after.map_or_else(|| "none".to_owned(), |n| (n * EVERY_S).div_ceil(3600).to_string())
     });
-    let contrasts = drift.contrasts().0.map(|milli| format!(".{milli:03}")).join(" ");
+    let contrasts =
+        drift.contrasts().0.map(|milli| format!("{:.3}", f32::from(milli) / 1000.0)).join(" ");
     let hours = hours.join(" / ");
     Ok((format!("{contrasts} | {} | {hours}", shares.join(" | ")), banks))
 }

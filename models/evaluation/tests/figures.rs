@@ -89,7 +89,7 @@ fn ten_people(data: &Path) -> tempfile::TempDir {
 }
 
 /// The first ten of the forty people, one repeat. Under the default policy the attacker guesses. Measured under
-/// `cells`: .47, clear 1.00; .12 more for the attacker may go, and .07 less for him on clear faces.
+/// `cells`: .39, clear 1.00; .12 more for the attacker may go, and .07 less for him on clear faces.
 #[test]
 fn the_policies_hide_who_it_is_from_an_attacker_who_is_no_weaker() {
     let Some(data) = folder(DATA, "../shared/data", "reid/forty-people") else { return };
@@ -97,14 +97,14 @@ fn the_policies_hide_who_it_is_from_an_attacker_who_is_no_weaker() {
     let people = ["--repeats", "1", "--people", ten.path().to_str().unwrap()];
     let Some(covered) = report("reidentify", &people) else { return };
     assert_eq!(covered["policy"], "solid");
-    // What leaves is one of fourteen answers, which named .20; .15 more may go. Four decimals of the probabilities named .68.
+    // What leaves is one of fourteen answers, which named .26; .12 more may go. Four decimals of the probabilities named .68.
     eprintln!("of ten people answers name {}", number(&covered, "/observations/16"));
-    assert!(number(&covered, "/observations/16") <= 0.35, "{covered}");
+    assert!(number(&covered, "/observations/16") <= 0.38, "{covered}");
     let gain = number(&covered, "/gain_within_epoch_interval/0");
     assert!(gain <= 0.0, "16 looks of one epoch say more than one: {covered}");
     let arguments = [&people[..], &["--policy", "cells"]].concat();
     let Some(report) = report("reidentify", &arguments) else { return };
-    assert!(number(&report, "/observations/16") <= 0.59, "{report}");
+    assert!(number(&report, "/observations/16") <= 0.51, "{report}");
     assert!(number(&report, "/clear") >= 0.93, "{report}");
     let gain = number(&report, "/gain_within_epoch_interval/0");
     assert!(gain <= 0.0, "16 looks of one epoch say more than one: {report}");
@@ -133,14 +133,14 @@ fn blurs_of_others_are_undone_and_our_fill_is_not() {
 }
 
 /// The shipped classifiers on the photos that they learned from: no figure of their quality, and yet it falls when cells are
-/// made otherwise than they were learned. Measured: F1-2 .974, F1-3 .897, ECE .032 under the default policy, .893, .739 and
-/// .055 under `cells`; .03, .05 and .03 may go.
+/// made otherwise than they were learned. Measured: F1-2 .974, F1-3 .897, ECE .032 under the default policy, .913, .732 and
+/// .073 under `cells`; .03, .05 and .03 may go.
 #[test]
 fn the_shipped_classifiers_still_see_masks() {
     let Some(data) = folder(DATA, "../shared/data", "kaggle853-hires") else { return };
     let voc = data.join("kaggle853-hires");
     for (policy, f1_2, f1_3, ece) in
-        [("default", 0.944, 0.847, 0.062), ("cells", 0.863, 0.689, 0.085)]
+        [("default", 0.944, 0.847, 0.062), ("cells", 0.883, 0.682, 0.103)]
     {
         let arguments = ["--faces-only", "--policy", policy, "--voc", voc.to_str().unwrap()];
         let Some(report) = report("utility", &arguments) else { return };
