@@ -2,10 +2,43 @@
 
 use std::io::{self, Read, Write};
 
+use privacy::Seen;
 use proto::{
     limits::MESSAGE_BYTES_MAX,
-    wire::{WireError, WorkerMessage, decode, encode},
+    record::ClipRecord,
+    watch::Notes,
+    wire::{Offer, WireError, WireMessage, decode, encode},
 };
+use serde::{Deserialize, Serialize};
+
+use crate::pipeline::Known;
+
+/// Between a fog node and its own worker process: two processes of one build.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub enum WorkerMessage {
+    /// Worker: models are loaded; clips may come.
+    Ready,
+    /// Parent: process this clip; its bytes follow raw.
+    Clip {
+        /// What the edge said of it.
+        offer: Box<Offer>,
+        /// What the fog node knows of its camera.
+        known: Box<Known>,
+    },
+    /// Worker: an envelope of this many bytes follows raw.
+    Frame {
+        /// Its length in bytes.
+        length: u32,
+    },
+    /// Worker: what it noticed in the clip whose record comes next.
+    Notes(Notes),
+    /// Worker: where the faces of that clip's last frame were.
+    Last(Seen),
+    /// Worker: and this is the whole clip.
+    Record(Box<ClipRecord>),
+}
+
+impl WireMessage for WorkerMessage {}
 
 /// Why nothing can be read or written.
 #[derive(Debug, thiserror::Error)]
@@ -79,12 +112,25 @@ mod tests {
         assert_eq!(read(&mut from).unwrap(), None);
     }
 
+    /// What decodes a video may be somebody else's by then.
     #[test]
-    fn a_cut_or_oversized_message_is_an_error() {
-        let mut pipe = Vec::new();
-        write(&mut pipe, &WorkerMessage::Ready).unwrap();
-        for cut in 1..pipe.len() {
-            assert!(read(&mut &pipe[..cut]).is_err(), "{cut}");
+    fn a_cut_oversized_or_changed_message_is_an_error_or_another_message() {
+        let last = Seen::default();
+        for message in [
+            WorkerMessage::Ready,
+            WorkerMessage::Last(last),
+            WorkerMessage::Notes(Notes::default()),
+        ] {
+            let mut pipe = Vec::new();
+            write(&mut pipe, &message).unwrap();
+            for cut in 1..pipe.len() {
+                assert!(read(&mut &pipe[..cut]).is_err(), "{cut}");
+            }
+            for (at, bit) in (0..pipe.len()).flat_map(|at| (0..8).map(move |bit| (at, bit))) {
+                let mut changed = pipe.clone();
+                changed[at] ^= 1 << bit;
+                assert_ne!(read(&mut &changed[..]).ok(), Some(Some(message.clone())), "{at} {bit}");
+            }
         }
         assert!(matches!(read(&mut &[255u8; 8][..]), Err(FramingError::TooLong(_))));
     }

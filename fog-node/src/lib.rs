@@ -18,5 +18,6 @@ pub mod sandbox;
 pub mod service;
 pub mod silence;
 pub mod swap;
+pub mod tracks;
 pub mod watch;
 pub mod worker;

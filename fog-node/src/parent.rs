@@ -14,14 +14,14 @@ use std::{
 
 use proto::{
     limits::{ENVELOPE_BYTES_MAX, SLOTS_MAX},
-    watch::{Contrasts, Notes},
-    wire::{Offer, WorkerMessage},
+    watch::Notes,
+    wire::Offer,
 };
 use zeroize::Zeroizing;
 
 use crate::{
-    framing::{self, FramingError},
-    pipeline::ClipOutput,
+    framing::{self, FramingError, WorkerMessage},
+    pipeline::{ClipOutput, Known},
 };
 
 /// Why a clip has no output. Each is one attempt of that clip, and the worker is gone.
@@ -48,7 +48,7 @@ pub enum WorkerError {
 /// A clip on its way into a worker. Its bytes are wiped when the worker has them.
 struct Job {
     offer: Offer,
-    contrasts: Contrasts,
+    known: Known,
     bytes: Zeroizing<Vec<u8>>,
 }
 
@@ -149,19 +149,20 @@ impl Worker {
         self.killer.clone()
     }
 
-    /// Processes one clip whose bytes are verified, with canaries as faint as `contrasts` says. After an error the worker is gone and a new one must be started.
+    /// Processes one clip whose bytes are verified, by what is known of its camera. After an error the worker is gone and a new
+    /// one must be started.
     ///
     /// # Errors
     /// When the worker crashes, speaks nonsense or misses the deadline.
     pub fn process(
         mut self,
         offer: Offer,
-        contrasts: Contrasts,
+        known: Known,
         bytes: Zeroizing<Vec<u8>>,
         deadline: Duration,
     ) -> Result<(Self, ClipOutput), WorkerError> {
         // A closed channel means that the pipe's thread ended; waiting then tells why.
-        self.jobs.send(Job { offer: offer.clone(), contrasts, bytes }).ok();
+        self.jobs.send(Job { offer: offer.clone(), known, bytes }).ok();
         let output = self.wait(deadline)?;
         let output = output.ok_or_else(|| self.crashed("it answered without a record"))?;
         match output.fits(&offer) {
@@ -221,15 +222,13 @@ fn exchange(
     stdout: &mut BufReader<ChildStdout>,
     job: Job,
 ) -> Result<ClipOutput, FramingError> {
-    if job.contrasts != Contrasts::default() {
-        framing::write(stdin, &WorkerMessage::Canaries(job.contrasts))?;
-    }
-    framing::write(stdin, &WorkerMessage::Clip(Box::new(job.offer)))?;
+    let (offer, known) = (Box::new(job.offer), Box::new(job.known));
+    framing::write(stdin, &WorkerMessage::Clip { offer, known })?;
     stdin.write_all(&job.bytes)?;
     stdin.flush()?;
     // From here on the worker alone has the clip.
     drop(job.bytes);
-    let (mut envelopes, mut notes) = (Vec::new(), Notes::default());
+    let (mut envelopes, mut notes, mut last) = (Vec::new(), Notes::default(), None);
     loop {
         match framing::read(stdout)? {
             Some(WorkerMessage::Frame { length }) if envelopes.len() < SLOTS_MAX => {
@@ -237,8 +236,9 @@ fn exchange(
                 envelopes.push(framing::read_bytes(stdout, u64::from(length), max)?);
             }
             Some(WorkerMessage::Notes(said)) => notes = said,
+            Some(WorkerMessage::Last(said)) => last = Some(said),
             Some(WorkerMessage::Record(record)) => {
-                return Ok(ClipOutput { envelopes, record: *record, notes });
+                return Ok(ClipOutput { envelopes, record: *record, notes, last });
             }
             _ => return Err(FramingError::Pipe(std::io::Error::other("not what was expected"))),
         }

@@ -14,6 +14,7 @@ use proto::{
     watch::{Contrasts, Notes},
     wire::Offer,
 };
+use serde::{Deserialize, Serialize};
 use tracing::warn;
 
 use crate::{
@@ -37,8 +38,15 @@ pub struct Pipeline {
     pub grant: SealGrant,
     /// What is known of the detector's silences.
     pub silence: Silence,
-    /// How faint the next clip's canaries are.
+}
+
+/// What a fog node knows of a camera when one of its clips comes.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Known {
+    /// How faint its canaries are.
     pub contrasts: Contrasts,
+    /// Where the faces were in the last frame of the clip before.
+    pub before: Option<Seen>,
 }
 
 /// Everything that became of a clip.
@@ -50,6 +58,8 @@ pub struct ClipOutput {
     pub record: ClipRecord,
     /// How the detector did.
     pub notes: Notes,
+    /// Where the faces of its last frame were, for the clip that comes next.
+    pub last: Option<Seen>,
 }
 
 impl ClipOutput {
@@ -80,6 +90,9 @@ impl ClipOutput {
         if usize::try_from(most).map_or(true, |most| most > self.record.slots.len()) {
             return Err("the notes are of more frames than there are");
         }
+        if !self.last.as_ref().is_none_or(Seen::is_sane) {
+            return Err("the faces of the last frame lie in no picture");
+        }
         let delivered = self.record.slots.iter().filter_map(|slot| match slot.outcome {
             SlotOutcome::Frame(digest) => Some(digest),
             SlotOutcome::Withheld(_) | SlotOutcome::Undecodable => None,
@@ -91,9 +104,9 @@ impl ClipOutput {
 
 impl Pipeline {
     /// Processes a clip whose bytes the parent has verified. A clip that cannot be read is a record too.
-    pub fn process(&mut self, offer: &Offer, bytes: &[u8]) -> ClipOutput {
+    pub fn process(&mut self, offer: &Offer, known: Known, bytes: &[u8]) -> ClipOutput {
         let (record, notes) = (self.open_record(offer), Notes::default());
-        let mut output = ClipOutput { envelopes: Vec::new(), record, notes };
+        let mut output = ClipOutput { envelopes: Vec::new(), record, notes, last: None };
         let clip = match RawClip::open(bytes) {
             Ok(clip) => clip,
             Err(error) => {
@@ -103,7 +116,7 @@ impl Pipeline {
                 return output;
             }
         };
-        self.frames(offer, &clip, &mut output);
+        self.frames(offer, known, &clip, &mut output);
         let mut outcomes = output.record.slots.iter().map(|slot| slot.outcome);
         let none = outcomes.all(|outcome| outcome == SlotOutcome::Undecodable);
         if none && !output.record.slots.is_empty() {
@@ -129,22 +142,25 @@ impl Pipeline {
 
     /// Every slot in order. A frame is finished when the next one has been looked at: its neighbours may have seen what
     /// its own look did not.
-    fn frames(&mut self, offer: &Offer, clip: &RawClip, output: &mut ClipOutput) {
+    fn frames(&mut self, offer: &Offer, known: Known, clip: &RawClip, output: &mut ClipOutput) {
         let noise = Noise::new(offer.noise_key.0, offer.noise_epoch);
-        let (mut before, mut held): (Option<Seen>, Option<Held>) = (None, None);
+        let Known { contrasts, mut before } = known;
+        let mut held: Option<Held> = None;
         for slot in offer.interval.slots(offer.every_ns).take(SLOTS_MAX) {
             let place = output.record.slots.len();
             // Whatever does not become of it later, it never was.
             let mut outcome = SlotOutcome::Undecodable;
             match self.look(offer, clip, slot, place) {
                 Ok(mut next) => {
-                    if let Some(last) = &held {
-                        next.looked.follow(last.looked.seen());
+                    let last = held.as_ref().map(|last| last.looked.seen());
+                    if let Some(last) = last.or(before.as_ref()) {
+                        next.looked.follow(last);
                     }
                     if let Some(last) = held.replace(next) {
                         let seen = last.looked.seen().clone();
                         let after = held.as_ref().map(|held| held.looked.seen());
-                        self.finish(last, before.as_ref(), after, &noise, output);
+                        let beside = (before.as_ref(), after);
+                        self.finish(last, beside, contrasts, &noise, output);
                         before = Some(seen);
                     }
                 }
@@ -153,7 +169,8 @@ impl Pipeline {
             output.record.slots.push(SlotRecord { slot, outcome });
         }
         if let Some(last) = held {
-            self.finish(last, before.as_ref(), None, &noise, output);
+            output.last = Some(last.looked.seen().clone()).filter(Seen::is_sane);
+            self.finish(last, (before.as_ref(), None), contrasts, &noise, output);
         }
     }
 
@@ -188,8 +205,8 @@ impl Pipeline {
     fn finish(
         &mut self,
         held: Held,
-        before: Option<&Seen>,
-        after: Option<&Seen>,
+        (before, after): (Option<&Seen>, Option<&Seen>),
+        contrasts: Contrasts,
         noise: &Noise,
         output: &mut ClipOutput,
     ) {
@@ -219,7 +236,7 @@ impl Pipeline {
         }
         // Only now: nothing of this reaches the frame, its neighbours or the record.
         let Some(copy) = canaries else { return };
-        let drawn = canary::look(copy, &frame, &found, self.contrasts, self.detector.as_mut());
+        let drawn = canary::look(copy, &frame, &found, contrasts, self.detector.as_mut());
         for (sum, look) in output.notes.canaries.iter_mut().zip(canary::counted(drawn)) {
             sum.drawn += look.drawn;
             sum.found += look.found;

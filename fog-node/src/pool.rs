@@ -16,14 +16,14 @@ use std::{
 };
 
 use base::counters::Counters;
-use proto::{watch::Contrasts, wire::Offer};
+use proto::wire::Offer;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 use zeroize::Zeroizing;
 
 use crate::{
     node::count,
     parent::{Killer, Worker, WorkerError},
-    pipeline::ClipOutput,
+    pipeline::{ClipOutput, Known},
 };
 
 /// Clips of one worker: one in its hands, one that waits so that it never idles, one that is committed.
@@ -52,7 +52,7 @@ pub struct Seat(#[expect(dead_code, reason = "held for its Drop")] OwnedSemaphor
 
 struct Job {
     offer: Offer,
-    contrasts: Contrasts,
+    known: Known,
     bytes: Zeroizing<Vec<u8>>,
     done: oneshot::Sender<Result<ClipOutput, PoolError>>,
 }
@@ -136,7 +136,7 @@ impl Pool {
         lock(&self.shared.killers).values().map(Killer::id).collect()
     }
 
-    /// Has a clip processed by the next free worker, with canaries as faint as this. Dropped, the clip is processed all the same.
+    /// Has a clip processed by the next free worker, by what is known of its camera. Dropped, the clip is processed all the same.
     ///
     /// # Errors
     /// When the worker is lost with it, or there is none.
@@ -144,11 +144,11 @@ impl Pool {
         &self,
         _seat: &Seat,
         offer: Offer,
-        contrasts: Contrasts,
+        known: Known,
         bytes: Zeroizing<Vec<u8>>,
     ) -> Result<ClipOutput, PoolError> {
         let (done, answer) = oneshot::channel();
-        let job = Job { offer, contrasts, bytes, done };
+        let job = Job { offer, known, bytes, done };
         // A job has a seat and there is room for as many: a refusal means that the pool has stopped.
         let queued = lock(&self.jobs).as_ref().is_some_and(|jobs| jobs.try_send(job).is_ok());
         if !queued {
@@ -300,8 +300,8 @@ impl Hand {
             }
         };
         let (clip, attempt) = (job.offer.clip.clone(), job.offer.attempt);
-        let Job { offer, contrasts, bytes, .. } = job;
-        match worker.process(offer, contrasts, bytes, self.shared.deadline) {
+        let Job { offer, known, bytes, .. } = job;
+        match worker.process(offer, known, bytes, self.shared.deadline) {
             Ok((worker, output)) => {
                 self.failures = 0;
                 // Nobody waits for it any more when its channel broke; the edge will offer it again.

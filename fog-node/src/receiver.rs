@@ -23,7 +23,7 @@ use crate::{
     bridge::{BridgeError, Standing},
     node::{Node, count},
     offer::{self, Wrong},
-    pipeline::ClipOutput,
+    pipeline::{ClipOutput, Known},
     pool::{PoolError, Seat},
 };
 
@@ -189,8 +189,11 @@ impl Node {
         let busy = |reason| ClipMessage::Refuse { reason, retry_after_ms: BUSY_RETRY_MS };
         let Some(seat) = seat else { return busy(RefuseReason::Busy) };
         let bytes = std::mem::take(&mut clip.bytes).into();
-        let contrasts = self.watches.contrasts(&clip.offer.clip.camera);
-        let output = match self.pool.process(seat, clip.offer.clone(), contrasts, bytes).await {
+        let known = Known {
+            contrasts: self.watches.contrasts(&clip.offer.clip.camera),
+            before: self.tracks.before(&clip.offer.clip),
+        };
+        let output = match self.pool.process(seat, clip.offer.clone(), known, bytes).await {
             Ok(output) => Arc::new(output),
             Err(PoolError::NoWorker) => return busy(RefuseReason::Busy),
             // Logged and counted where the worker was lost.
@@ -215,6 +218,9 @@ impl Node {
     fn note(&self, output: &ClipOutput) {
         let notes = &output.notes;
         let camera = &output.record.clip.camera;
+        if let Some(last) = &output.last {
+            self.tracks.keep(&output.record.clip, last.clone());
+        }
         // A file says when it was made, or nothing: its camera's days are those of this machine.
         let at = match output.record.clock.source {
             ClockSource::Rtcp | ClockSource::System => Some(output.record.captured_at),

@@ -4,7 +4,7 @@
 use std::{collections::BTreeMap, path::PathBuf, time::Duration};
 
 use anyhow::{Context, bail};
-use fog_node::{parent::Worker, worker};
+use fog_node::{parent::Worker, pipeline::Known, worker};
 use privacy::{Policy, StaticRegions};
 use proto::{
     CameraId, ClipId, Clock, Digest, Interval, SessionId, UtcTime,
@@ -12,7 +12,6 @@ use proto::{
     limits::{CLIP_BYTES_MAX, CLIP_NS_MAX},
     signing::SigningKey,
     time::ClockSource,
-    watch::Contrasts,
     wire::{NoiseKey, Offer},
 };
 use ring::rand::{SecureRandom, SystemRandom};
@@ -87,7 +86,7 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
     };
     let worker = Worker::start(worker.command(&std::env::current_exe()?), DEADLINE)?;
     let offer = site.offer(options, &bytes)?;
-    let (_worker, output) = worker.process(offer, Contrasts::default(), bytes.into(), DEADLINE)?;
+    let (_worker, output) = worker.process(offer, Known::default(), bytes.into(), DEADLINE)?;
     // The throw-away sealing key has done its work.
     std::fs::remove_dir_all(&keys).with_context(|| keys.display().to_string())?;
     for envelope in output.envelopes {

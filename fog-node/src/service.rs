@@ -26,6 +26,7 @@ use crate::{
     parent::WorkerError,
     pool::Pool,
     receiver, swap,
+    tracks::Tracks,
     watch::Watches,
 };
 
@@ -172,6 +173,7 @@ pub async fn run_over(
         gateways: config.gateways,
         pool,
         watches,
+        tracks: Tracks::default(),
         bridge,
         draining: shutdown.clone(),
     });

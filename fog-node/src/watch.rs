@@ -26,9 +26,9 @@ const BUSY_FROM: u64 = 100;
 /// Name of the file in the state folder.
 const FILE: &str = "watches.json";
 /// Version of the file.
-const VERSION: u32 = 2;
-/// The version whose shares of canaries are of a contrast that was not the camera's own.
-const WITHOUT_CONTRAST: u64 = 1;
+const VERSION: u32 = 3;
+/// Versions whose shares are of canaries that were drawn otherwise, or not at a contrast of the camera's own.
+const OTHER_CANARIES: std::ops::RangeInclusive<u64> = 1..=2;
 /// A camera has less than 4 kB, a fog node at most a few hundred cameras.
 const FILE_BYTES_MAX: u64 = 4 << 20;
 
@@ -85,7 +85,7 @@ impl Watches {
         let wrong = |e: serde_json::Error| named(e.to_string());
         let mut file: Value = serde_json::from_slice(&bytes).map_err(wrong)?;
         let version = file.get("version").and_then(Value::as_u64);
-        if version == Some(WITHOUT_CONTRAST) {
+        if version.is_some_and(|version| OTHER_CANARIES.contains(&version)) {
             let cameras = file.get_mut("cameras").and_then(Value::as_object_mut);
             let cameras = cameras.into_iter().flat_map(|cameras| cameras.values_mut());
             cameras.filter_map(Value::as_object_mut).for_each(|camera| {
@@ -262,7 +262,7 @@ mod tests {
         assert_eq!(Watches::load(&state).unwrap().status(), whole.status());
     }
 
-    /// As version 1 wrote it.
+    /// As version 1 wrote it; of version 2 the same is kept.
     #[test]
     fn of_an_earlier_version_silences_are_kept_and_canaries_learned_anew() {
         let folder = tempfile::tempdir().unwrap();
@@ -273,24 +273,26 @@ mod tests {
         let camera = format!(
             r#"{{"with_boxes":120,"silent_in_a_row":7,"longest":40,"doubted":3,"drift":{drift}}}"#
         );
-        let file = format!(r#"{{"version":1,"cameras":{{"door":{camera}}}}}"#);
-        std::fs::write(folder.path().join(FILE), file).unwrap();
-        let watches = Watches::load(folder.path()).unwrap();
-        let door = "door".parse().unwrap();
-        let expected = CameraWatch { silent_in_a_row: 7, doubted: 3, ..CameraWatch::default() };
-        assert_eq!(watches.status()[&door], expected);
-        assert_eq!(watches.contrasts(&door), Contrasts::default());
-        // Its longest silence is known: as long a one is not strange.
-        let night = clip(60, 0, 60);
-        assert!(!watches.note(&door, UtcTime::EPOCH, &night).silence);
-        assert!(watches.note(&door, UtcTime::EPOCH, &night).silence);
+        for version in OTHER_CANARIES {
+            let file = format!(r#"{{"version":{version},"cameras":{{"door":{camera}}}}}"#);
+            std::fs::write(folder.path().join(FILE), file).unwrap();
+            let watches = Watches::load(folder.path()).unwrap();
+            let door = "door".parse().unwrap();
+            let expected = CameraWatch { silent_in_a_row: 7, doubted: 3, ..CameraWatch::default() };
+            assert_eq!(watches.status()[&door], expected);
+            assert_eq!(watches.contrasts(&door), Contrasts::default());
+            // Its longest silence is known: as long a one is not strange.
+            let night = clip(60, 0, 60);
+            assert!(!watches.note(&door, UtcTime::EPOCH, &night).silence);
+            assert!(watches.note(&door, UtcTime::EPOCH, &night).silence);
+        }
     }
 
     #[test]
     fn a_file_that_is_none_is_named() {
         let folder = tempfile::tempdir().unwrap();
         assert!(Watches::load(folder.path()).unwrap().status().is_empty(), "nothing was saved");
-        for wrong in ["", "{}", "{\"version\": 3, \"cameras\": {}}", "{\"version\": 1}"] {
+        for wrong in ["", "{}", "{\"version\": 4, \"cameras\": {}}", "{\"version\": 1}"] {
             std::fs::write(folder.path().join(FILE), wrong).unwrap();
             let error = Watches::load(folder.path()).unwrap_err().to_string();
             assert!(error.contains(FILE), "{wrong}: {error}");

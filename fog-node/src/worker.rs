@@ -10,13 +10,16 @@ use anyhow::{Context, bail};
 use models::weights::BEFORE_COVERING;
 use onnx::{Detectors, MaskCells, Runtime};
 use privacy::{Classifier, Policy, StaticRegions};
-use proto::{
-    envelope::SealGrant, limits::CLIP_BYTES_MAX, signing::SigningKey, watch::Contrasts,
-    wire::WorkerMessage,
-};
+use proto::{envelope::SealGrant, limits::CLIP_BYTES_MAX, signing::SigningKey};
 use zeroize::Zeroizing;
 
-use crate::{framing, pipeline::Pipeline, sandbox, silence::Silence, swap};
+use crate::{
+    framing::{self, WorkerMessage},
+    pipeline::Pipeline,
+    sandbox,
+    silence::Silence,
+    swap,
+};
 
 /// Where a worker finds what it needs.
 #[derive(Debug, Clone, clap::Args)]
@@ -98,14 +101,14 @@ pub fn open(options: &Options) -> anyhow::Result<Pipeline> {
     let runtime = Runtime::load(&options.assets.join("libonnxruntime.so"))?;
     let Detectors { detector, auditor } = Detectors::open(&runtime, &options.assets)?;
     let (detector, auditor) = (Box::new(detector), Box::new(auditor));
-    let (silence, contrasts) = (Silence::default(), Contrasts::default());
+    let silence = Silence::default();
     // Where cells are released their reader classifies them, and nothing is loaded for it here.
     let classifier = if policy.releases_cells() {
         None
     } else {
         Some(Classifier::new(Box::new(MaskCells::shipped(&runtime, &BEFORE_COVERING)?))?)
     };
-    Ok(Pipeline { detector, auditor, policy, classifier, key, grant, silence, contrasts })
+    Ok(Pipeline { detector, auditor, policy, classifier, key, grant, silence })
 }
 
 /// Serves until standard input ends.
@@ -128,27 +131,20 @@ pub fn serve_over(
     framing::write(out, &WorkerMessage::Ready)?;
     out.flush()?;
     while let Some(message) = framing::read(from)? {
-        let offer = match message {
-            WorkerMessage::Clip(offer) => offer,
-            WorkerMessage::Canaries(contrasts) => {
-                pipeline.contrasts = contrasts;
-                continue;
-            }
-            WorkerMessage::Frame { .. }
-            | WorkerMessage::Record(_)
-            | WorkerMessage::Ready
-            | WorkerMessage::Notes(_) => bail!("the parent sent something else than a clip"),
+        let WorkerMessage::Clip { offer, known } = message else {
+            bail!("the parent sent something else than a clip");
         };
         let bytes = framing::read_bytes(from, offer.length, CLIP_BYTES_MAX)?;
-        let output = pipeline.process(&offer, &Zeroizing::new(bytes));
-        // The next clip may be of another camera.
-        pipeline.contrasts = Contrasts::default();
+        let output = pipeline.process(&offer, *known, &Zeroizing::new(bytes));
         for envelope in &output.envelopes {
             let length = u32::try_from(envelope.len()).context("an envelope over its limit")?;
             framing::write(out, &WorkerMessage::Frame { length })?;
             out.write_all(envelope)?;
         }
         framing::write(out, &WorkerMessage::Notes(output.notes))?;
+        if let Some(last) = output.last {
+            framing::write(out, &WorkerMessage::Last(last))?;
+        }
         framing::write(out, &WorkerMessage::Record(Box::new(output.record)))?;
         out.flush()?;
     }

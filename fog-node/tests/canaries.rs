@@ -13,8 +13,9 @@ use std::{
 
 use fog_node::{
     canary::{self, contrast, drift::Drift},
-    framing,
+    framing::{self, WorkerMessage},
     parent::Worker,
+    pipeline::Known,
     worker,
 };
 use models::{
@@ -23,12 +24,11 @@ use models::{
     pixels::{Norm, Window},
 };
 use onnx::{CenterFace, Runtime};
-use privacy::{FrameMeta, RawFrame};
+use privacy::{FrameMeta, RawFrame, Seen};
 use proto::{
     Clock, Digest, FrameId, UtcTime,
     time::ClockSource,
     watch::{CANARY_SIZES, Canaries, Contrasts},
-    wire::WorkerMessage,
 };
 use world::{assets, offer};
 
@@ -182,30 +182,27 @@ fn a_worse_detector_or_lens_is_noticed_within_a_day_and_a_healthy_camera_not_in_
 
 /// The parent's side: what a worker reads.
 #[test]
-fn a_worker_is_told_how_faint_canaries_are_unless_they_are_as_on_a_new_camera() {
+fn a_worker_is_told_what_is_known_of_a_camera() {
     let folder = tempfile::tempdir().unwrap();
     let mut ready = Vec::new();
     framing::write(&mut ready, &WorkerMessage::Ready).unwrap();
     std::fs::write(folder.path().join("ready"), ready).unwrap();
-    let clip = WorkerMessage::Clip(Box::new(offer(7, b"clip")));
-    let plain = Contrasts([900, 400, 70]);
-    for (contrasts, messages) in [
-        (plain, vec![WorkerMessage::Canaries(plain), clip.clone()]),
-        (Contrasts::default(), vec![clip]),
+    for known in [
+        Known { contrasts: Contrasts([900, 400, 70]), before: Some(Seen::default()) },
+        Known::default(),
     ] {
+        let (offer, told) = (Box::new(offer(7, b"clip")), Box::new(known.clone()));
+        let message = WorkerMessage::Clip { offer: offer.clone(), known: told };
         let mut expected = Vec::new();
-        messages.iter().for_each(|message| framing::write(&mut expected, message).unwrap());
+        framing::write(&mut expected, &message).unwrap();
         expected.extend(b"clip");
         let mut command = Command::new("sh");
         let script = format!("cat ready; head -c {} > said", expected.len());
         command.args(["-c", &script]).current_dir(folder.path());
         let worker = Worker::start(command, world::LONG).unwrap();
-        assert!(
-            worker
-                .process(offer(7, b"clip"), contrasts, b"clip".to_vec().into(), world::LONG)
-                .is_err()
-        );
-        assert!(std::fs::read(folder.path().join("said")).unwrap() == expected, "{contrasts:?}");
+        let bytes = b"clip".to_vec().into();
+        assert!(worker.process(*offer, known.clone(), bytes, world::LONG).is_err());
+        assert!(std::fs::read(folder.path().join("said")).unwrap() == expected, "{known:?}");
     }
 }
 
@@ -220,12 +217,11 @@ fn a_clips_canaries_are_as_faint_as_was_said_and_the_next_clips_as_on_a_new_came
     let mut stdin = Vec::new();
     let told = [Some(Contrasts([1000; 3])), None, Some(Contrasts([30; 3])), None];
     for contrasts in told {
-        if let Some(contrasts) = contrasts {
-            framing::write(&mut stdin, &WorkerMessage::Canaries(contrasts)).unwrap();
-        }
-        let mut offer = offer(seq, &clip);
+        let mut offer = Box::new(offer(seq, &clip));
         offer.interval.end_ns = 1_000_000_000;
-        framing::write(&mut stdin, &WorkerMessage::Clip(Box::new(offer))).unwrap();
+        let contrasts = contrasts.unwrap_or_default();
+        let known = Box::new(Known { contrasts, before: None });
+        framing::write(&mut stdin, &WorkerMessage::Clip { offer, known }).unwrap();
         stdin.extend_from_slice(&clip);
     }
     let pipeline = world::pipeline(eye, Scripted::boxes(2, vec![]));

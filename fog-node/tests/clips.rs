@@ -4,14 +4,14 @@
 
 mod world;
 
-use fog_node::node::count;
+use fog_node::{framing::WorkerMessage, node::count};
 use link::{quic::LinkError, transfer::UploadOutcome};
 use proto::{
     Role,
     control::Presence,
     wire::{ClipMessage, RefuseReason},
 };
-use world::{CLIP_BYTES, Mood, Step, TwinBridge, World, counted, eventually, offer, reason};
+use world::{CLIP_BYTES, Mood, Step, TwinBridge, World, counted, eventually, last, offer, reason};
 
 const ONE_WORKER: &str = "workers = 1";
 
@@ -51,6 +51,31 @@ async fn a_clip_ends_with_the_receipt_of_the_bridge_and_a_known_clip_costs_no_wo
     ] {
         assert_eq!(counted(&status, name), expected, "{name}");
     }
+}
+
+#[tokio::test]
+async fn a_worker_is_told_where_faces_were_when_the_clip_before_ended_and_the_same_again() {
+    let world = World::new();
+    let (bridge, script) = (world.bridge(Mood::Takes), world.script());
+    let fog = world.fog(&bridge.address, &script, ONE_WORKER).await;
+    let gateway = world.gateway("gw-1", &fog.address).await;
+    let clip = [7; CLIP_BYTES];
+    let told_in_turn = [(1, None), (2, Some(1)), (4, None), (5, Some(4))];
+    for (seq, _) in told_in_turn {
+        script.then(Step::Answer(&offer(seq, &clip)));
+        assert_eq!(reason(&gateway.upload(&offer(seq, &clip), &clip).await), None);
+    }
+    // The fifth once more, as after a commit that failed: its own end is known by now, and not what it is told.
+    bridge.books().committed.clear();
+    script.then(Step::Answer(&offer(5, &clip)));
+    assert_eq!(reason(&gateway.upload(&offer(5, &clip), &clip).await), None);
+    let before = script.told().into_iter().map(|told| match told {
+        WorkerMessage::Clip { offer, known } => (offer.clip.seq, known.before),
+        other => panic!("{other:?}"),
+    });
+    let expected = told_in_turn.into_iter().chain([(5, Some(4))]);
+    assert!(before.eq(expected.map(|(seq, before)| (seq, before.map(last)))));
+    fog.stop().await;
 }
 
 #[tokio::test]

@@ -1,4 +1,4 @@
-//! What the frames of one clip tell each other, through the pipeline that a worker runs: real clips and real pictures,
+//! What the frames of a clip, and of the next one, tell each other, through the pipeline that a worker runs: real clips and real pictures,
 //! scripted detectors.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on says where")]
@@ -13,10 +13,10 @@ use std::{
     },
 };
 
-use fog_node::pipeline::{ClipOutput, Pipeline};
+use fog_node::pipeline::{ClipOutput, Known, Pipeline};
 use models::{DetectError, Detection, detector::Scripted};
 use proto::{
-    Clock, Digest, FrameId, Interval, UtcTime,
+    ClipId, Clock, Digest, FrameId, Interval, UtcTime,
     envelope::SealedFrame,
     manifest::{Manifest, Rect},
     record::{SlotOutcome, WithheldReason},
@@ -46,18 +46,33 @@ fn clip() -> Vec<u8> {
     std::fs::read(clip).unwrap()
 }
 
+/// A camera's first clip.
 fn processed(looks: Vec<Vec<Detection>>) -> ClipOutput {
-    let frames = looks.len();
-    process("town/cam-1/000102030405060708090a0b0c0d0e0f/0", frames, pipeline(looks))
+    process(&name(0), looks.len(), Known::default(), pipeline(looks))
 }
 
+/// The clip that comes next on the same camera, and what is known by then.
+fn processed_next(looks: Vec<Vec<Detection>>, known: Known) -> ClipOutput {
+    process(&name(1), looks.len(), known, pipeline(looks))
+}
+
+fn name(seq: u64) -> String {
+    format!("town/cam-1/000102030405060708090a0b0c0d0e0f/{seq}")
+}
+
+/// Slots of a camera's first clip, and from one to the next.
+const SLOTS: i64 = 4;
+const EVERY_NS: i64 = 200_000_000;
+
 /// So many frames of a clip of this name.
-fn process(clip_id: &str, frames: usize, mut pipeline: Pipeline) -> ClipOutput {
+fn process(clip_id: &str, frames: usize, known: Known, mut pipeline: Pipeline) -> ClipOutput {
     let bytes = clip();
-    let every_ns = 200_000_000;
+    let every_ns = EVERY_NS;
     let end_ns = every_ns * i64::try_from(frames).unwrap();
+    let clip: ClipId = clip_id.parse().unwrap();
+    let before_ns = if clip.seq == 1 { SLOTS * EVERY_NS } else { 0 };
     let offer = Offer {
-        clip: clip_id.parse().unwrap(),
+        clip,
         digest: Digest::of(&bytes),
         length: bytes.len() as u64,
         attempt: 1,
@@ -65,10 +80,10 @@ fn process(clip_id: &str, frames: usize, mut pipeline: Pipeline) -> ClipOutput {
         noise_epoch: 0,
         interval: Interval { start_ns: 0, end_ns },
         every_ns,
-        captured_at: UtcTime::EPOCH,
+        captured_at: UtcTime::EPOCH.plus_ns(before_ns),
         clock: Clock { source: ClockSource::Unknown, uncertainty_ms: None },
     };
-    pipeline.process(&offer, &bytes)
+    pipeline.process(&offer, known, &bytes)
 }
 
 fn manifests(output: ClipOutput) -> Vec<Manifest> {
@@ -131,6 +146,43 @@ fn a_face_that_walks_or_trembles_keeps_its_noise_and_redacting_again_gives_the_s
     assert_ne!(cells[3], alone(120.0), "the fourth drew the noise of its own place");
 }
 
+fn known(output: &ClipOutput) -> Known {
+    Known { before: output.last.clone(), ..Known::default() }
+}
+
+#[test]
+fn a_face_that_goes_on_into_the_next_clip_keeps_its_noise_and_that_clip_comes_out_the_same_again() {
+    let looks = |from: u8| (from..from + 4).map(|i| vec![face(80.0 + 8.0 * f32::from(i), 0.8)]);
+    let first = processed(looks(0).collect());
+    let known = known(&first);
+    let next = processed_next(looks(4).collect(), known.clone());
+    let again = processed_next(looks(4).collect(), known);
+    assert_eq!(next.envelopes, again.envelopes, "a worker that is killed and begins anew");
+    // The picture stands still, so its cells differ by what the face moved over alone; without a neighbour it draws the noise
+    // of its own place, and so does the same face in a camera's first clip.
+    let cells = |output: ClipOutput| manifests(output)[0].grids().next().unwrap().cells.clone();
+    let began = cells(first);
+    let alone = |x: f32| cells(processed(vec![vec![face(x, 0.8)]]));
+    let lost = cells(processed_next(looks(4).collect(), Known::default()));
+    assert_eq!((began, lost.clone()), (alone(80.0), alone(112.0)));
+    assert_ne!(cells(next), lost, "it drew the noise of its own place");
+}
+
+#[test]
+fn a_face_hidden_in_the_first_or_last_frame_of_a_clip_is_covered_in_it() {
+    let see = || vec![face(100.0, 0.4)];
+    // In the last frame, which nothing follows: it was in the two before it.
+    let first = processed(vec![see(), see(), see(), vec![]]);
+    assert!(covers(&manifests(first)[3], &see()[0]), "it flashes in the last frame");
+    let walked_by = processed(vec![vec![], vec![], see(), vec![]]);
+    assert!(manifests(walked_by)[3].regions.is_empty(), "one weak look is too little");
+    // In the first: the clip before had it at its end, and the next frame has it again.
+    let known = known(&processed(vec![see(), see(), see(), see()]));
+    let next = |known| manifests(processed_next(vec![vec![], see(), see(), see()], known));
+    assert!(covers(&next(known)[0], &see()[0]), "it flashes in the first frame");
+    assert!(next(Known::default())[0].regions.is_empty());
+}
+
 #[test]
 fn a_frame_that_fails_says_so_at_its_slot_and_the_others_go_on() {
     let nan = Detection { x: f32::NAN, ..face(100.0, 0.8) };
@@ -151,12 +203,10 @@ fn a_frame_that_fails_says_so_at_its_slot_and_the_others_go_on() {
 fn canaries_touch_nothing_but_their_own_count() {
     // The first clip whose first frame alone has canaries.
     let due = |seq: u64, slot: u64| {
-        let clip = format!("town/cam-1/000102030405060708090a0b0c0d0e0f/{seq}").parse().unwrap();
-        fog_node::canary::is_due(&FrameId { clip, slot })
+        fog_node::canary::is_due(&FrameId { clip: name(seq).parse().unwrap(), slot })
     };
     let alone = |seq: &u64| due(*seq, 0) && (1..4).all(|slot| !due(*seq, slot));
     let seq = (0..10_000).find(alone).unwrap();
-    let clip = format!("town/cam-1/000102030405060708090a0b0c0d0e0f/{seq}");
     // Looks at two frames, then at the first one's canaries, then at the other two.
     let run = |of_canaries: fn() -> Result<Vec<Detection>, DetectError>| {
         let looks = Arc::new(AtomicU32::new(0));
@@ -165,7 +215,12 @@ fn canaries_touch_nothing_but_their_own_count() {
             2 => of_canaries(),
             _ => Ok(vec![face(100.0, 0.8)]),
         });
-        let output = process(&clip, 4, world::pipeline(detector, Scripted::boxes(2, vec![])));
+        let output = process(
+            &name(seq),
+            4,
+            Known::default(),
+            world::pipeline(detector, Scripted::boxes(2, vec![])),
+        );
         (output, looks.load(Ordering::Relaxed))
     };
     let everywhere = || {

@@ -4,15 +4,18 @@
 
 use std::{path::PathBuf, process::Command, time::Duration};
 
-use fog_node::parent::{Worker, WorkerError};
+use fog_node::{
+    framing::{self, WorkerMessage},
+    parent::{Worker, WorkerError},
+    pipeline::Known,
+};
 use proto::{
     Clock, Digest, Interval, UtcTime,
     envelope::{SealGrant, SealedFrame},
     record::{ClipFailure, SlotOutcome},
     signing::SigningKey,
     time::ClockSource,
-    watch::Contrasts,
-    wire::{NoiseKey, Offer, WorkerMessage},
+    wire::{NoiseKey, Offer},
 };
 
 /// Long for a machine that is busy with other tests.
@@ -27,7 +30,7 @@ fn shell(script: &str) -> Command {
 /// A shell script that says it is ready as a worker does, then goes on.
 fn ready_then(script: &str) -> Command {
     let mut ready = Vec::new();
-    fog_node::framing::write(&mut ready, &WorkerMessage::Ready).unwrap();
+    framing::write(&mut ready, &WorkerMessage::Ready).unwrap();
     let octal: String = ready.iter().map(|byte| format!("\\{byte:03o}")).collect();
     shell(&format!("printf '{octal}'; {script}"))
 }
@@ -49,7 +52,7 @@ fn offer(length: u64) -> Offer {
 
 fn process(command: Command, deadline: Duration) -> WorkerError {
     let worker = Worker::start(command, DEADLINE).unwrap();
-    worker.process(offer(4), Contrasts::default(), vec![0; 4].into(), deadline).err().unwrap()
+    worker.process(offer(4), Known::default(), vec![0; 4].into(), deadline).err().unwrap()
 }
 
 #[test]
@@ -156,7 +159,7 @@ fn static_regions_are_in_the_digest_the_manifest_and_the_pixels() {
     let worker = Worker::start(command, DEADLINE).unwrap();
     let bytes = clip(folder.path());
     let (_, output) = worker
-        .process(offer(bytes.len() as u64), Contrasts::default(), bytes.into(), DEADLINE)
+        .process(offer(bytes.len() as u64), Known::default(), bytes.into(), DEADLINE)
         .unwrap();
     assert_eq!(output.record.policy, policy.reference().digest);
     for bytes in output.envelopes {
@@ -200,14 +203,14 @@ fn bytes_that_are_no_video_are_a_record_and_the_worker_goes_on() {
     let Some((command, root)) = real(folder.path()) else { return };
     let worker = Worker::start(command, DEADLINE).unwrap();
     let (worker, output) =
-        worker.process(offer(4), Contrasts::default(), b"nope".to_vec().into(), DEADLINE).unwrap();
+        worker.process(offer(4), Known::default(), b"nope".to_vec().into(), DEADLINE).unwrap();
     assert_eq!(output.record.failure, Some(ClipFailure::NotVideo));
     assert_eq!(output.record.tally().undecodable, 2);
     assert!(output.record.check().is_ok() && output.envelopes.is_empty());
 
     let bytes = clip(folder.path());
     let (_, output) = worker
-        .process(offer(bytes.len() as u64), Contrasts::default(), bytes.into(), DEADLINE)
+        .process(offer(bytes.len() as u64), Known::default(), bytes.into(), DEADLINE)
         .unwrap();
     assert!(output.record.check().is_ok() && output.record.failure.is_none());
     assert_eq!(output.envelopes.len(), 2);

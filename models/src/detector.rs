@@ -1,11 +1,12 @@
 //! Owns what a face detector is: a trait, its detections, what it may not return, and scripted twins for tests.
 
 use proto::Digest;
+use serde::{Deserialize, Serialize};
 
 use crate::PixelView;
 
 /// A box that may hold a face.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Detection {
     /// Left edge in pixels; may lie outside the picture.
     pub x: f32,

@@ -10,7 +10,7 @@ use proto::{
     envelope::{SealedFrame, SealedHead},
     key,
     signing::SigningKey,
-    wire::{ClipMessage, CommitMessage, WireMessage, WorkerMessage, decode, encode},
+    wire::{ClipMessage, CommitMessage, WireMessage, decode, encode},
 };
 
 /// Seed of the root that sealed the seeds.
@@ -26,7 +26,6 @@ fn cuts(bytes: &[u8]) -> impl Iterator<Item = &[u8]> {
 pub(crate) fn wire(bytes: &[u8]) {
     message::<ClipMessage>(bytes);
     message::<CommitMessage>(bytes);
-    message::<WorkerMessage>(bytes);
 }
 
 fn message<M: WireMessage + Debug + PartialEq>(bytes: &[u8]) {

@@ -24,7 +24,7 @@ pub struct Contrasts(pub [u16; 3]);
 /// Those of a camera that is new: among those that cameras have come to.
 impl Default for Contrasts {
     fn default() -> Self {
-        Self([600, 300, 150])
+        Self([500, 200, 100])
     }
 }
 

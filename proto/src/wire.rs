@@ -10,7 +10,6 @@ use crate::{
     ClipId, Clock, Digest, Interval, UtcTime,
     limits::MESSAGE_BYTES_MAX,
     record::{ClipRecord, Receipt},
-    watch::{Contrasts, Notes},
 };
 
 /// Version of the messages that this build writes. It reads this one only, being the first.
@@ -40,12 +39,11 @@ pub enum WireError {
     Encode(String),
 }
 
-/// A message of one of the two protocols.
+/// A message of one of the two protocols, or between processes of one of their ends.
 pub trait WireMessage: Serialize + DeserializeOwned {}
 
 impl WireMessage for ClipMessage {}
 impl WireMessage for CommitMessage {}
-impl WireMessage for WorkerMessage {}
 
 /// The key of the redaction noise of one camera and epoch. Wiped on drop, never shown, never at rest in the clear.
 #[derive(
@@ -148,26 +146,6 @@ pub enum CommitMessage {
         /// One line for the log of the fog node.
         why: String,
     },
-}
-
-/// Between a fog node and its own worker process, over pipes.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub enum WorkerMessage {
-    /// Parent: process this clip; its bytes follow raw.
-    Clip(Box<Offer>),
-    /// Worker: an envelope of this many bytes follows raw.
-    Frame {
-        /// Its length in bytes.
-        length: u32,
-    },
-    /// Worker: and this is the whole clip.
-    Record(Box<ClipRecord>),
-    /// Worker: models are loaded; clips may come.
-    Ready,
-    /// Worker: what it noticed in the clip whose record comes next.
-    Notes(Notes),
-    /// Parent: how faint the canaries of the next clip are. Unsaid, they are as on a new camera.
-    Canaries(Contrasts),
 }
 
 /// The bytes of a message.

@@ -14,10 +14,8 @@ use proto::{
     record::{ClipRecord, Receipt, SlotOutcome, SlotRecord, WithheldReason},
     signing::SigningKey,
     time::ClockSource,
-    watch::Contrasts,
     wire::{
-        ClipMessage, CommitMessage, NoiseKey, Offer, RefuseReason, WireMessage, WorkerMessage,
-        decode, encode,
+        ClipMessage, CommitMessage, NoiseKey, Offer, RefuseReason, WireMessage, decode, encode,
     },
 };
 
@@ -127,11 +125,6 @@ fn messages_keep_their_bytes_and_survive_any_change_of_them() {
     message("commit-commit", &CommitMessage::Commit(record()));
     message("commit-committed", &CommitMessage::Committed(receipt()));
     message("commit-refuse", &CommitMessage::Refuse { why: "no grant".to_owned() });
-    message("worker-clip", &WorkerMessage::Clip(offer()));
-    message("worker-frame", &WorkerMessage::Frame { length: 300_000 });
-    message("worker-record", &WorkerMessage::Record(record()));
-    message("worker-ready", &WorkerMessage::Ready);
-    message("worker-canaries", &WorkerMessage::Canaries(Contrasts([954, 300, 69])));
     // Refuse{why} that claims to be eight exabytes long, and version 2.
     holds("wire", "bad-length", &[1, 6, 253, 255, 255, 255, 255, 255, 255, 255, 127]);
     holds("wire", "bad-version", &[2, 3]);

@@ -1,15 +1,20 @@
-//! Owns what the frames of one clip tell each other, as plain boxes and never as pixels: which face of a frame is which
+//! Owns what neighbouring frames tell each other, as plain boxes and never as pixels: which face of a frame is which
 //! of its neighbour's, and which faces the neighbours saw that a frame's own look did not.
 //!
-//! A face goes on when the next frame has one of its size near by; its noise is then that of its first place in the clip.
+//! A face goes on when the next frame has one of its size near by; its noise is then that of its track's first place.
 //! One that does not go on is covered, without cells, where it was: when the frames before and after both have it,
-//! however far apart they are, and when one of them, [`HOLD_US`] away at most, was sure of it.
+//! however far apart they are; when one of them, [`HOLD_US`] away at most, was sure of it; and, in the last frame of a
+//! clip, which nobody follows yet, when it was in the two frames before.
 //!
-//! Nothing outlives a clip: clips of a camera may reach any fog node, in any order, after any crash, and the same bytes
-//! must come out.
+//! The last frame of a clip is the first one's neighbour in the next clip, where the fog node still knows it.
 
 use models::{Detection, agreement::grouped};
-use proto::{manifest::Rect, record::WithheldReason};
+use proto::{
+    limits::{FACES_MAX, MESSAGE_BYTES_MAX, PICTURE_HEIGHT_MAX, PICTURE_WIDTH_MAX},
+    manifest::Rect,
+    record::WithheldReason,
+};
+use serde::{Deserialize, Serialize};
 
 use crate::{Withheld, noise::Place, policy::Ring, regions::snapped};
 
@@ -25,15 +30,20 @@ const FOLLOWED_US: i64 = 2_000_000;
 /// A face that goes on changes its size by this factor at most.
 const GROWTH_MAX: f32 = 1.6;
 
+/// Boxes of one frame that go on into the next clip at most: three for each of [`FACES_MAX`] faces, one of each scale.
+const BOXES_MAX: usize = 3 * FACES_MAX;
+// A box and its face's place are 50 bytes of a message at most.
+const _: () = assert!(50 * BOXES_MAX < MESSAGE_BYTES_MAX, "a message holds them");
+
 /// The faces of one frame: plain boxes.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Seen {
     at_us: i64,
     faces: Vec<Face>,
 }
 
 /// One face.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Face {
     /// Every box of it, the best first; never empty.
     pub(crate) boxes: Vec<Detection>,
@@ -41,6 +51,8 @@ pub(crate) struct Face {
     pub(crate) place: Option<Place>,
     /// Its best box, snapped.
     rect: Option<Rect>,
+    /// Whether the frame before had it too.
+    stood: bool,
 }
 
 impl Face {
@@ -68,7 +80,7 @@ impl Seen {
         let faces = grouped(&boxes).into_iter().filter_map(|boxes| {
             let boxes: Vec<Detection> = boxes.into_iter().map(|(found, ())| found).collect();
             let rect = snapped(boxes.first()?, Ring::NONE, width, height);
-            Some(Face { boxes, place: None, rect })
+            Some(Face { boxes, place: None, rect, stood: false })
         });
         let mut seen = Self { at_us, faces: faces.collect() };
         seen.place();
@@ -88,13 +100,25 @@ impl Seen {
         &self.faces
     }
 
+    /// Whether these are boxes of some picture, and no more than go on into the next clip.
+    #[must_use]
+    pub fn is_sane(&self) -> bool {
+        #[expect(clippy::cast_precision_loss, reason = "picture sides are under 2^16")]
+        let (w, h) = (PICTURE_WIDTH_MAX as f32, PICTURE_HEIGHT_MAX as f32);
+        let boxes: usize = self.faces.iter().map(|face| face.boxes.len()).sum();
+        let sane = |face: &Face| {
+            !face.boxes.is_empty() && face.boxes.iter().all(|found| found.is_sane(w, h))
+        };
+        boxes <= BOXES_MAX && self.faces.iter().all(sane)
+    }
+
     /// Goes on with the tracks of an earlier frame.
     pub(crate) fn follow(&mut self, before: &Self) {
         let pairs = pairs(&before.sides(), &self.sides(), self.at_us - before.at_us);
         self.faces.iter_mut().for_each(|face| face.place = None);
         for (old, new) in pairs {
             if let (Some(old), Some(new)) = (before.faces.get(old), self.faces.get_mut(new)) {
-                new.place = old.place;
+                (new.place, new.stood) = (old.place, true);
             }
         }
         self.place();
@@ -113,8 +137,10 @@ impl Seen {
         let mut boxes: Vec<Detection> = Vec::new();
         for (other, faces) in [(before, &gone), (after, &new)] {
             let near = other.is_some_and(|other| (self.at_us - other.at_us).abs() <= HOLD_US);
-            let sure = faces.iter().filter(|face| face.best().is_some_and(|b| b.score >= SURE));
-            boxes.extend(sure.filter(|_| near).flat_map(|face| face.boxes.iter().copied()));
+            let sure = |face: &&Face| face.best().is_some_and(|b| b.score >= SURE);
+            let stays = |face: &&Face| after.is_none() && face.stood;
+            let held = faces.iter().filter(|face| (near && sure(face)) || stays(face));
+            boxes.extend(held.flat_map(|face| face.boxes.iter().copied()));
         }
         if let (Some(before), Some(after)) = (before, after) {
             let sides = |faces: &[Face]| faces.iter().filter_map(|f| f.best().copied()).collect();
@@ -159,7 +185,7 @@ fn pairs(old: &[Detection], new: &[Detection], apart_us: i64) -> Vec<(usize, usi
     pairs
 }
 
-#[expect(clippy::cast_precision_loss, reason = "times within one clip")]
+#[expect(clippy::cast_precision_loss, reason = "times within two clips")]
 fn part(of_us: i64, whole_us: i64) -> f32 {
     of_us.max(0) as f32 / whole_us.max(1) as f32
 }
@@ -265,6 +291,36 @@ mod tests {
         assert!(remembered(0.6, 1_000));
         assert!(!remembered(0.6, 1_001));
         assert!(!remembered(0.4, 200));
+    }
+
+    #[test]
+    fn in_the_last_frame_a_face_is_covered_that_was_in_the_two_before_it_however_far_they_are() {
+        let at = |number: i64, faces: &[Detection]| seen(number * 5_000, faces);
+        let mut before = at(1, &[face(100.0, 0.4), face(300.0, 0.9)]);
+        before.follow(&at(0, &[face(104.0, 0.4)]));
+        let last = at(2, &[]);
+        assert_eq!(last.remembered(Some(&before), None), [face(100.0, 0.4)], "the other was new");
+        // Where the frame after tells that both have gone, they have.
+        assert_eq!(last.remembered(Some(&before), Some(&at(3, &[]))), []);
+    }
+
+    #[test]
+    fn what_another_process_says_of_the_last_clip_lies_in_some_picture_and_is_no_more_than_faces() {
+        let at = |faces: Vec<Face>| Seen { at_us: 0, faces };
+        let one = |boxes: Vec<Detection>| Face { boxes, place: None, rect: None, stood: false };
+        let nan = Detection { x: f32::NAN, ..face(0.0, 0.5) };
+        for (seen, sane) in [
+            (at(vec![]), true),
+            (at(vec![one(vec![face(100.0, 0.9)])]), true),
+            (at(vec![one(vec![face(100.0, 0.9), nan])]), false),
+            (at(vec![one(vec![face(100.0, 1.1)])]), false),
+            (at(vec![one(vec![face(1e9, 0.9)])]), false),
+            (at(vec![one(vec![])]), false),
+            (at(vec![one(vec![face(100.0, 0.9); BOXES_MAX])]), true),
+            (at(vec![one(vec![face(100.0, 0.9); BOXES_MAX + 1])]), false),
+        ] {
+            assert_eq!(seen.is_sane(), sane, "{seen:?}");
+        }
     }
 
     #[test]

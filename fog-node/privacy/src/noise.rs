@@ -2,6 +2,7 @@
 //! fresh draws average away.
 
 use proto::{Digest, manifest::Rect};
+use serde::{Deserialize, Serialize};
 
 /// The noise of one camera and epoch.
 pub struct Noise {
@@ -16,7 +17,7 @@ pub(crate) const PARTS: i64 = 256;
 
 /// What keys the noise of a face: the lattice cell where its track began, and which of that cell's faces in this frame it
 /// is. Without the latter the difference of two would have no noise.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Place {
     cell: (u32, u32),
     nth: u32,

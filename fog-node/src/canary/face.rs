@@ -14,6 +14,12 @@ pub struct Face {
 
 type Colour = [f32; 3];
 
+/// How far shoulders reach to each side and down from the middle of the face, in halves of its box.
+pub(super) const BODY: (f32, f32) = (2.1, 2.8);
+/// Where they begin, and what covers them.
+const COLLAR: f32 = 1.25;
+const COAT: Colour = [60.0, 64.0, 84.0];
+
 /// The head is this much narrower than its box is high.
 const HEAD: (f32, f32) = (0.92, 1.05);
 
@@ -59,11 +65,15 @@ impl Face {
         (colour, 1.0)
     }
 
-    /// Hair above the head, a neck below it; nothing elsewhere.
+    /// Hair above the head, neck and shoulders below it; nothing elsewhere. Without shoulders small masked faces are hardly
+    /// found, however plain they are.
     fn around(&self, x: f32, y: f32) -> (Colour, f32) {
         let hair = (x / 1.02).powi(2) + ((y + 0.18) / 1.08).powi(2) < 1.0 && y < 0.1;
         if hair {
             return (self.hair(), 1.0);
+        }
+        if ellipse(x, y - BODY.1, BODY.0, BODY.1 - COLLAR) && y < BODY.1 {
+            return (COAT, 1.0);
         }
         if x.abs() < 0.5 && (0.6..1.5).contains(&y) {
             return (self.skin(x, 0.9, 0.0).map(|v| v * 0.7), 1.0);

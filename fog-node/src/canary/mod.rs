@@ -17,6 +17,7 @@ use proto::{
     watch::{Canaries, Contrasts},
 };
 
+use face::BODY;
 pub use face::Face;
 pub use lens::Lens;
 
@@ -32,7 +33,7 @@ const YAW_MAX: f32 = 45.0;
 /// How much of a canary's box and a found box must be common for it to be found.
 const OVERLAP_MIN: f32 = 0.3;
 /// Places that are tried for a canary before it is left out: a crowd may leave none.
-const TRIES: usize = 12;
+const TRIES: usize = 24;
 
 /// Whether this frame has canaries. By lot and not by counting, so that cameras that share a worker are served alike.
 #[must_use]
@@ -69,7 +70,7 @@ pub fn look(
     let drawn = [(); 3].map(|()| {
         let (width, contrast) = sizes.next()?;
         let place = place(&copy, width, &taken, &mut lot)?;
-        taken.push(place);
+        taken.push(body(&place));
         let face = Face {
             yaw: (lot.share() * 2.0 - 1.0) * YAW_MAX,
             masked: lot.next().is_multiple_of(2),
@@ -108,13 +109,19 @@ fn place(copy: &CanaryFrame, width: f32, taken: &[Detection], lot: &mut Lot) -> 
     }
     (0..TRIES).find_map(|_| {
         let (x, y) = (width / 2.0 + lot.share() * free_x, height / 2.0 + lot.share() * free_y);
-        let near = |other: &Detection| {
-            let apart = |a: f32, aw: f32, b: f32, bw: f32| a > b + 1.5 * bw || b > a + 1.5 * aw;
-            !apart(x, width, other.x, other.w) && !apart(y, height, other.y, other.h)
-        };
-        let free = !taken.iter().any(near);
-        free.then_some(Detection { x, y, w: width, h: height, score: 1.0 })
+        let place = Detection { x, y, w: width, h: height, score: 1.0 };
+        let body = body(&place);
+        let free = !taken.iter().any(|other| other.overlap(&body) > 0.0);
+        free.then_some(place)
     })
+}
+
+/// Everything that is drawn for a face there, and a quarter of it above.
+fn body(place: &Detection) -> Detection {
+    let (half_w, half_h) = (place.w / 2.0, place.h / 2.0);
+    let (reach_w, down) = (half_w * BODY.0, half_h * BODY.1);
+    let (x, y) = (place.x + half_w - reach_w, place.y - half_h / 2.0);
+    Detection { x, y, w: 2.0 * reach_w, h: half_h * 1.5 + down, ..*place }
 }
 
 /// Where the lens gathers light from, in standard deviations of its blur, and how much of it.
@@ -132,11 +139,11 @@ fn paint(
 ) {
     let (half_w, half_h) = (place.w / 2.0, place.h / 2.0);
     let middle = (place.x + half_w, place.y + half_h);
-    // Hair and neck reach beyond the box, and the blur beyond them.
+    // Hair and shoulders reach beyond the box, and the blur beyond them.
     let margin = 3.0 * lens.blur;
-    let (reach_w, reach_h) = (half_w * 1.2 + margin, half_h * 1.6 + margin);
-    let (x, y) = (middle.0 - reach_w, middle.1 - reach_h);
-    let area = Detection { x, y, w: 2.0 * reach_w, h: 2.0 * reach_h, score: 1.0 };
+    let (reach_w, up) = (half_w * BODY.0 + margin, half_h * 1.5 + margin);
+    let (x, y, h) = (middle.0 - reach_w, middle.1 - up, up + half_h * BODY.1 + margin);
+    let area = Detection { x, y, w: 2.0 * reach_w, h, score: 1.0 };
     copy.paint(area, contrast, |x, y| {
         let (mut sum, mut opacity) = ([0.0; 3], 0.0);
         for (down, a) in GATHERS {

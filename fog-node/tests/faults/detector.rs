@@ -5,11 +5,11 @@ use std::time::Duration;
 use fog_node::{
     node::count,
     parent::{Worker, WorkerError},
+    pipeline::Known,
 };
 use models::{DetectError, Detection, detector::Scripted};
 use proto::{
     record::{SlotOutcome, Tally, WithheldReason},
-    watch::Contrasts,
     wire::RefuseReason,
 };
 
@@ -23,7 +23,8 @@ const AUDITOR: SlotOutcome = SlotOutcome::Withheld(WithheldReason::Auditor);
 
 /// What becomes of the slots of one small clip.
 fn outcomes(detector: Scripted, auditor: Scripted, slots: i64) -> Vec<SlotOutcome> {
-    let output = pipeline(detector, auditor).process(&offer(1, small(), slots), small());
+    let output =
+        pipeline(detector, auditor).process(&offer(1, small(), slots), Known::default(), small());
     output.record.check().unwrap();
     let frames = output.record.slots.iter().filter(|s| matches!(s.outcome, SlotOutcome::Frame(_)));
     assert_eq!(frames.count(), output.envelopes.len());
@@ -72,8 +73,8 @@ fn boxes_that_are_no_numbers_or_lie_nowhere_withhold_the_frame_though_others_are
 fn a_detector_that_finds_nothing_100_times_on_a_busy_camera_is_not_believed_after_the_second() {
     let sees = Scripted::boxes(2, vec![FACE]);
     let mut pipeline = pipeline(Scripted::boxes(1, vec![]), sees);
-    let output = pipeline.process(&offer(1, small(), 50), small());
-    let again = pipeline.process(&offer(2, small(), 50), small());
+    let output = pipeline.process(&offer(1, small(), 50), Known::default(), small());
+    let again = pipeline.process(&offer(2, small(), 50), Known::default(), small());
     assert_eq!(output.record.tally(), Tally { delivered: 2, withheld: 48, undecodable: 0 });
     assert_eq!(again.record.tally(), Tally { delivered: 0, withheld: 50, undecodable: 0 });
     assert!(output.record.slots.iter().skip(2).all(|slot| slot.outcome == DETECTOR));
@@ -85,7 +86,7 @@ fn a_detector_that_finds_nothing_100_times_on_a_busy_camera_is_not_believed_afte
 fn an_empty_street_is_delivered_for_as_long_as_the_auditor_sees_nobody_either() {
     let mut pipeline = pipeline(Scripted::boxes(1, vec![]), clear());
     for seq in 0..2 {
-        let output = pipeline.process(&offer(seq, small(), 50), small());
+        let output = pipeline.process(&offer(seq, small(), 50), Known::default(), small());
         assert_eq!(output.record.tally().delivered, 50);
         assert_eq!((output.notes.doubted, output.notes.silent_at_end), (0, 50));
     }
@@ -118,7 +119,7 @@ fn a_detector_that_hangs_is_killed_with_its_worker_at_the_deadline_and_nothing_c
     let offered = offer(1, small(), 2);
     let ended = worker.process(
         offered,
-        Contrasts::default(),
+        Known::default(),
         small().to_vec().into(),
         Duration::from_millis(500),
     );

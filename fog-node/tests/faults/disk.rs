@@ -1,7 +1,7 @@
 //! Disks: a fog node needs none for pictures, and a bridge without room is asked before any work is done.
 
-use fog_node::{node::count, parent::Worker};
-use proto::{watch::Contrasts, wire::RefuseReason};
+use fog_node::{node::count, parent::Worker, pipeline::Known};
+use proto::wire::RefuseReason;
 
 use crate::{
     twin::{Step, command, offer, small},
@@ -25,7 +25,7 @@ async fn a_worker_in_the_middle_of_a_frame_has_no_file_open_and_leaves_none() {
     let worker = Worker::start(command, LONG).unwrap();
     let (pid, killer) = (worker.id(), worker.killer());
     let processing = std::thread::spawn(move || {
-        worker.process(offer(1, small(), 2), Contrasts::default(), small().to_vec().into(), LONG)
+        worker.process(offer(1, small(), 2), Known::default(), small().to_vec().into(), LONG)
     });
     // The clip is in a sealed memory file while its frames are taken out of it.
     assert!(eventually(|| open(pid).iter().any(|to| to.starts_with("/memfd:"))).await);

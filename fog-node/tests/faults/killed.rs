@@ -4,8 +4,9 @@
 use fog_node::{
     node::count,
     parent::{Worker, WorkerError},
+    pipeline::Known,
 };
-use proto::{envelope::SealedFrame, watch::Contrasts, wire::RefuseReason};
+use proto::{envelope::SealedFrame, wire::RefuseReason};
 
 use crate::{
     twin::{Step, command, offer, ready, small, written},
@@ -49,12 +50,8 @@ fn killed_at_any_step_a_worker_is_one_crash_with_nothing_to_commit() {
     for step in Step::DEATHS {
         let folder = tempfile::tempdir().unwrap();
         let worker = Worker::start(command(step, folder.path()), LONG).unwrap();
-        let ended = worker.process(
-            offer(1, small(), 2),
-            Contrasts::default(),
-            small().to_vec().into(),
-            LONG,
-        );
+        let ended =
+            worker.process(offer(1, small(), 2), Known::default(), small().to_vec().into(), LONG);
         let killed = |error: &WorkerError| matches!(error, WorkerError::Crashed { status, .. } if status.contains("SIGKILL"));
         assert!(ended.as_ref().is_err_and(killed), "{step:?}: {ended:?}");
     }

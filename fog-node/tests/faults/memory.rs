@@ -2,8 +2,10 @@
 
 use std::process::Command;
 
-use fog_node::parent::{Worker, WorkerError};
-use proto::watch::Contrasts;
+use fog_node::{
+    parent::{Worker, WorkerError},
+    pipeline::Known,
+};
 
 use crate::{
     twin::{Step, X264, command, offer, small, video},
@@ -37,7 +39,7 @@ fn a_clip_that_needs_more_memory_than_there_is_ends_its_worker_and_the_next_clip
     let first = |command| {
         let worker = Worker::start(command, LONG).unwrap();
         let (worker, output) = worker
-            .process(offer(1, small(), 2), Contrasts::default(), small().to_vec().into(), LONG)
+            .process(offer(1, small(), 2), Known::default(), small().to_vec().into(), LONG)
             .unwrap();
         assert_eq!(output.record.tally().delivered, 2);
         worker
@@ -46,7 +48,7 @@ fn a_clip_that_needs_more_memory_than_there_is_ends_its_worker_and_the_next_clip
     let limit = size_kib(first(command(Step::Never, folder.path())).id()) + ROOM_KIB;
     let large = video((3840, 2160), 20, "smpte", X264);
     let worker = first(limited(&plain, limit));
-    let ended = worker.process(offer(2, &large, 2), Contrasts::default(), large.into(), LONG);
+    let ended = worker.process(offer(2, &large, 2), Known::default(), large.into(), LONG);
     assert!(matches!(ended, Err(WorkerError::Crashed { .. })), "{ended:?}");
     drop(first(plain));
 }

@@ -8,8 +8,9 @@ use std::{
 use fog_node::{
     config::Config,
     parent::{Worker, WorkerError},
+    pipeline::Known,
 };
-use proto::{Digest, envelope::SealedFrame, watch::Contrasts};
+use proto::{Digest, envelope::SealedFrame};
 
 use crate::{
     twin::{offer, small},
@@ -64,7 +65,7 @@ fn a_model_that_is_swapped_under_a_running_worker_changes_nothing_that_it_does()
     // In place, so that a file that was mapped would change under its reader.
     std::fs::write(&model, vec![0; 100_000]).unwrap();
     let (_, output) = worker
-        .process(offer(1, small(), 2), Contrasts::default(), small().to_vec().into(), LONG)
+        .process(offer(1, small(), 2), Known::default(), small().to_vec().into(), LONG)
         .unwrap();
     assert_eq!(output.record.tally().delivered, 2);
     for envelope in output.envelopes {

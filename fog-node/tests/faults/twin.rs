@@ -8,12 +8,12 @@ use std::{
     sync::OnceLock,
 };
 
-use fog_node::{framing, worker};
-use models::{DetectError, Detection, FaceDetector, Family, PixelView, detector::Scripted};
-use proto::{
-    Digest, Interval,
-    wire::{Offer, WorkerMessage},
+use fog_node::{
+    framing::{self, WorkerMessage},
+    worker,
 };
+use models::{DetectError, Detection, FaceDetector, Family, PixelView, detector::Scripted};
+use proto::{Digest, Interval, wire::Offer};
 use rustix::process::{Signal, getpid, kill_process};
 
 use crate::world;
@@ -207,7 +207,10 @@ pub(crate) fn written(mut command: Command, offer: &Offer, bytes: &[u8]) -> Vec<
     let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
     let mut stdin = child.stdin.take().unwrap();
     // A worker that is gone does not read; what it wrote is what counts.
-    let sent = framing::write(&mut stdin, &WorkerMessage::Clip(Box::new(offer.clone())));
+    let sent = framing::write(
+        &mut stdin,
+        &WorkerMessage::Clip { offer: Box::new(offer.clone()), known: Box::default() },
+    );
     drop(sent.and_then(|()| Ok(stdin.write_all(bytes)?)));
     // The end of the pipe is the end of a worker that is still there.
     drop(stdin);

@@ -35,14 +35,13 @@ use proto::{
     signing::SigningKey,
     time::ClockSource,
     topic,
-    watch::Contrasts,
     wire::{NoiseKey, Offer, RefuseReason},
 };
 use tokio::sync::{mpsc, oneshot};
 
 pub(crate) use bridge::{Mood, TwinBridge};
 #[allow(unused_imports, reason = "each test file uses its part of the site")]
-pub(crate) use script::{CLIP_BYTES, Script, Step};
+pub(crate) use script::{CLIP_BYTES, Script, Step, last};
 
 /// Long for a machine that is busy with other tests.
 pub(crate) const LONG: Duration = Duration::from_secs(120);
@@ -63,8 +62,8 @@ pub(crate) fn pipeline(
     let (site, policies) = ("town".parse().unwrap(), vec![policy.reference().digest]);
     let grant = SealGrant::issue(&root(), key.public(), site, UtcTime::EPOCH, until, policies);
     let (detector, auditor) = (Box::new(detector), Box::new(auditor));
-    let (silence, contrasts) = (Silence::default(), Contrasts::default());
-    Pipeline { detector, auditor, policy, classifier: None, key, grant, silence, contrasts }
+    let silence = Silence::default();
+    Pipeline { detector, auditor, policy, classifier: None, key, grant, silence }
 }
 
 /// Whether something comes to be within [`LONG`]; for what other processes do.
