@@ -189,16 +189,21 @@ impl Node {
         let busy = |reason| ClipMessage::Refuse { reason, retry_after_ms: BUSY_RETRY_MS };
         let Some(seat) = seat else { return busy(RefuseReason::Busy) };
         let bytes = std::mem::take(&mut clip.bytes).into();
+        let offer = clip.offer.clone();
+        let in_hand = self.tracks.take(&offer.clip);
         let known = Known {
-            contrasts: self.watches.contrasts(&clip.offer.clip.camera),
-            before: self.tracks.before(&clip.offer.clip),
+            contrasts: self.watches.contrasts(&offer.clip.camera),
+            before: in_hand.before().await,
         };
-        let output = match self.pool.process(seat, clip.offer.clone(), known, bytes).await {
+        let output = match self.pool.process(seat, offer.clone(), known, bytes).await {
             Ok(output) => Arc::new(output),
             Err(PoolError::NoWorker) => return busy(RefuseReason::Busy),
             // Logged and counted where the worker was lost.
             Err(PoolError::Worker(_)) => return busy(RefuseReason::Failed),
         };
+        in_hand.keep(output.last.clone());
+        // The clip behind it need not wait for the bridge.
+        drop(in_hand);
         self.note(&output);
         match self.bridge.commit(Arc::clone(&output)).await {
             Ok(receipt) => {
@@ -218,9 +223,6 @@ impl Node {
     fn note(&self, output: &ClipOutput) {
         let notes = &output.notes;
         let camera = &output.record.clip.camera;
-        if let Some(last) = &output.last {
-            self.tracks.keep(&output.record.clip, last.clone());
-        }
         // A file says when it was made, or nothing: its camera's days are those of this machine.
         let at = match output.record.clock.source {
             ClockSource::Rtcp | ClockSource::System => Some(output.record.captured_at),

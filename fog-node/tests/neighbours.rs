@@ -234,6 +234,7 @@ fn canaries_touch_nothing_but_their_own_count() {
     assert!(drawn(&seen) > 0 && drawn(&unseen) == 0, "{:?}", seen.notes);
     assert_eq!(seen.envelopes, unseen.envelopes);
     assert_eq!(seen.record, unseen.record);
+    assert_eq!(seen.last, unseen.last);
     let others = |output: &ClipOutput| Notes { canaries: Default::default(), ..output.notes };
     assert_eq!(others(&seen), others(&unseen));
 }

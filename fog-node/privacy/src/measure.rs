@@ -76,10 +76,34 @@ pub fn cells_of(
     policy: &Policy,
     noise: &Noise,
 ) -> Result<Vec<Grid>, Withheld> {
-    let size = (raw.picture.width(), raw.picture.height());
-    let seen = Seen::of(faces, 0, size)?;
-    let regions = covered(&raw.picture, &seen, Vec::new(), policy, noise)?;
-    Ok(regions.into_iter().filter_map(|region| region.grid).collect())
+    Track::default().cells_of(raw, faces, policy, noise)
+}
+
+/// Faces that the product follows from frame to frame.
+#[derive(Debug, Default)]
+pub struct Track(Option<Seen>);
+
+impl Track {
+    /// As [`cells_of`], in the frame that comes next.
+    ///
+    /// # Errors
+    /// [`Withheld`] as [`crate::redact`].
+    pub fn cells_of(
+        &mut self,
+        raw: &RawFrame,
+        faces: &[Detection],
+        policy: &Policy,
+        noise: &Noise,
+    ) -> Result<Vec<Grid>, Withheld> {
+        let size = (raw.picture.width(), raw.picture.height());
+        let mut seen = Seen::of(faces, 0, size)?;
+        if let Some(before) = &self.0 {
+            seen.follow(before);
+        }
+        let regions = covered(&raw.picture, &seen, Vec::new(), policy, noise)?;
+        self.0 = Some(seen);
+        Ok(regions.into_iter().filter_map(|region| region.grid).collect())
+    }
 }
 
 #[cfg(test)]
@@ -89,6 +113,35 @@ mod tests {
 
     use super::*;
     use crate::{anonymise, frame::test_frame};
+
+    #[test]
+    fn the_looks_of_a_face_that_stays_are_one_look_and_without_its_track_they_are_many() {
+        let (frame, noise) = (test_frame(200, 150), Noise::new([3; 32], 7));
+        // Each edge by up to a twentieth of its side, as detectors' boxes tremble.
+        let look = |at: i32| {
+            let by = |of: i32, side: f32| (of % 5 - 2) as f32 / 40.0 * side;
+            let (x, y) = (40.0 + by(at, 48.0), 30.0 + by(3 * at, 64.0));
+            let (right, below) = (88.0 + by(2 * at, 48.0), 94.0 + by(4 * at, 64.0));
+            Detection { x, y, w: right - x, h: below - y, score: 0.9 }
+        };
+        let different = |policy: &Policy, followed: bool| {
+            let mut track = Track::default();
+            let looks = (0..16).map(|at| {
+                if !followed {
+                    track = Track::default();
+                }
+                track.cells_of(&frame, &[look(at)], policy, &noise).unwrap()[0].cells.clone()
+            });
+            looks.collect::<std::collections::HashSet<_>>().len()
+        };
+        for name in ["cells", "strict"] {
+            let policy = Policy::named(name).unwrap();
+            assert_eq!(different(&policy, true), 1, "{name}");
+            assert!(different(&policy, false) > 2, "{name}: the boxes do not tremble");
+        }
+        // What is read before it is covered has no noise to take off, and its best box.
+        assert!(different(&Policy::named("solid").unwrap().read_by(8, 1), true) > 2);
+    }
 
     #[test]
     fn measured_cells_are_those_of_the_frame_that_leaves() {

@@ -27,6 +27,8 @@ const SURE: f32 = 0.5;
 const REACH: f32 = 0.5;
 /// Beyond this many microseconds nobody is followed by motion, only where he stands.
 const FOLLOWED_US: i64 = 2_000_000;
+/// No edge of a box that only trembles moves by more than this share of its side.
+const TREMBLE: f32 = 0.125;
 /// A face that goes on changes its size by this factor at most.
 const GROWTH_MAX: f32 = 1.6;
 
@@ -49,7 +51,10 @@ pub(crate) struct Face {
     pub(crate) boxes: Vec<Detection>,
     /// Where its track began: keys its noise. Nothing when that lies outside the picture.
     pub(crate) place: Option<Place>,
-    /// Its best box, snapped.
+    /// Its best box; that of the frame before while the face stays and its box only trembles.
+    pub(crate) cells_at: Detection,
+    /// Its best box, snapped; nothing when it lies outside the picture.
+    #[serde(skip)]
     rect: Option<Rect>,
     /// Whether the frame before had it too.
     stood: bool,
@@ -79,8 +84,9 @@ impl Seen {
         let boxes: Vec<(Detection, ())> = found.iter().map(|face| (*face, ())).collect();
         let faces = grouped(&boxes).into_iter().filter_map(|boxes| {
             let boxes: Vec<Detection> = boxes.into_iter().map(|(found, ())| found).collect();
-            let rect = snapped(boxes.first()?, Ring::NONE, width, height);
-            Some(Face { boxes, place: None, rect, stood: false })
+            let cells_at = *boxes.first()?;
+            let rect = snapped(&cells_at, Ring::NONE, width, height);
+            Some(Face { boxes, place: None, cells_at, rect, stood: false })
         });
         let mut seen = Self { at_us, faces: faces.collect() };
         seen.place();
@@ -107,7 +113,8 @@ impl Seen {
         let (w, h) = (PICTURE_WIDTH_MAX as f32, PICTURE_HEIGHT_MAX as f32);
         let boxes: usize = self.faces.iter().map(|face| face.boxes.len()).sum();
         let sane = |face: &Face| {
-            !face.boxes.is_empty() && face.boxes.iter().all(|found| found.is_sane(w, h))
+            let mut boxes = face.boxes.iter().chain([&face.cells_at]);
+            !face.boxes.is_empty() && boxes.all(|found| found.is_sane(w, h))
         };
         boxes <= BOXES_MAX && self.faces.iter().all(sane)
     }
@@ -119,6 +126,9 @@ impl Seen {
         for (old, new) in pairs {
             if let (Some(old), Some(new)) = (before.faces.get(old), self.faces.get_mut(new)) {
                 (new.place, new.stood) = (old.place, true);
+                if trembles(&old.cells_at, &new.cells_at) {
+                    new.cells_at = old.cells_at;
+                }
             }
         }
         self.place();
@@ -183,6 +193,15 @@ fn pairs(old: &[Detection], new: &[Detection], apart_us: i64) -> Vec<(usize, usi
         }
     }
     pairs
+}
+
+/// Whether a face's box is where it was but for trembling.
+fn trembles(before: &Detection, now: &Detection) -> bool {
+    let near = |a: f32, b: f32, side: f32| (a - b).abs() <= TREMBLE * side;
+    near(before.x, now.x, before.w)
+        && near(before.x + before.w, now.x + now.w, before.w)
+        && near(before.y, now.y, before.h)
+        && near(before.y + before.h, now.y + now.h, before.h)
 }
 
 #[expect(clippy::cast_precision_loss, reason = "times within two clips")]
@@ -307,7 +326,13 @@ mod tests {
     #[test]
     fn what_another_process_says_of_the_last_clip_lies_in_some_picture_and_is_no_more_than_faces() {
         let at = |faces: Vec<Face>| Seen { at_us: 0, faces };
-        let one = |boxes: Vec<Detection>| Face { boxes, place: None, rect: None, stood: false };
+        let one = |boxes: Vec<Detection>| Face {
+            boxes,
+            place: None,
+            cells_at: face(100.0, 0.9),
+            rect: None,
+            stood: false,
+        };
         let nan = Detection { x: f32::NAN, ..face(0.0, 0.5) };
         for (seen, sane) in [
             (at(vec![]), true),
@@ -316,6 +341,7 @@ mod tests {
             (at(vec![one(vec![face(100.0, 1.1)])]), false),
             (at(vec![one(vec![face(1e9, 0.9)])]), false),
             (at(vec![one(vec![])]), false),
+            (at(vec![Face { cells_at: nan, ..one(vec![face(100.0, 0.9)]) }]), false),
             (at(vec![one(vec![face(100.0, 0.9); BOXES_MAX])]), true),
             (at(vec![one(vec![face(100.0, 0.9); BOXES_MAX + 1])]), false),
         ] {

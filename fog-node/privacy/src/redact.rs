@@ -10,7 +10,7 @@ use vision::Picture;
 
 use crate::{
     Classifier, Noise, Policy, RawFrame, RedactedFrame, Seen, Withheld, drawing::pixels_of,
-    noise::Place, policy::Ring, regions::snapped, values::released,
+    memory::Face, noise::Place, policy::Ring, regions::snapped, values::released,
 };
 
 /// A raw frame whose faces are known.
@@ -148,7 +148,7 @@ pub(crate) fn covered(
     let fixed: Vec<Rect> = fills(&always).collect();
     let (mut regions, mut places) = (always, Vec::new());
     for face in seen.faces() {
-        let Some(mut region) = region(&face.boxes, policy, width, height) else { continue };
+        let Some(mut region) = region(face, policy, width, height) else { continue };
         region.grid = region.grid.filter(|g| !fixed.iter().any(|rect| share(*rect, g.rect)));
         // A face with a grid lies in the picture, and so has a place.
         region.grid = region.grid.filter(|_| face.place.is_some());
@@ -166,16 +166,20 @@ pub(crate) fn covered(
 const SCORE_STEP: u16 = 250;
 
 /// The region of one face out of all its boxes, the best first, its cells still empty; nothing when it lies outside the
-/// picture.
-fn region(boxes: &[Detection], policy: &Policy, width: u32, height: u32) -> Option<Region> {
+/// picture. Where cells have noise they stay where they are as long as the face does: else boxes that tremble say more with each frame
+/// than one does.
+fn region(face: &Face, policy: &Policy, width: u32, height: u32) -> Option<Region> {
+    let best = face.boxes.first()?;
+    let kept = (policy.noise_scale > 0).then_some(&face.cells_at);
+    let kept = kept.and_then(|kept| snapped(kept, Ring::NONE, width, height));
+    let rects = face.boxes.iter().filter_map(|found| snapped(found, policy.ring, width, height));
     let mut fill: Vec<Rect> = Vec::new();
-    for face in boxes {
-        let rect = snapped(face, policy.ring, width, height);
+    for rect in rects.chain(kept) {
         // A box inside one that is already filled adds nothing but length.
-        fill.extend(rect.filter(|rect| !fill.iter().any(|outer| inside(*rect, *outer))));
+        let known = fill.iter().any(|outer| inside(rect, *outer));
+        fill.extend((!known).then_some(rect));
     }
-    let best = boxes.first()?;
-    let grid = policy.grid.zip(snapped(best, Ring::NONE, width, height));
+    let grid = policy.grid.zip(kept.or_else(|| snapped(best, Ring::NONE, width, height)));
     let grid = grid.map(|((rows, cols), rect)| Grid {
         rect,
         rows,

@@ -57,20 +57,24 @@ fn killed_at_any_step_a_worker_is_one_crash_with_nothing_to_commit() {
     }
 }
 
+/// A fog node whose workers die one after the other, at these steps; the last one's successors do as it did.
+async fn mortal(world: &World, bridge: &str, steps: &'static [Step]) -> world::Fog {
+    let config = world.config(bridge, &world.path("none"), "workers = 1");
+    let config = fog_node::config::Config::load(&config).unwrap();
+    let (folder, next) = (world.folder.path().to_owned(), std::sync::Mutex::new(0));
+    let start = move || {
+        let mut next = next.lock().unwrap();
+        *next += 1;
+        command(steps[(*next - 1).min(steps.len() - 1)], &folder)
+    };
+    world::Fog::start(config, start).await.unwrap()
+}
+
 #[tokio::test]
 async fn a_clip_whose_worker_is_killed_stays_the_edges_and_its_next_attempt_is_committed_once() {
     let world = World::new();
     let bridge = world.bridge(Mood::Takes);
-    let config = world.config(&bridge.address, &world.path("none"), "workers = 1");
-    let config = fog_node::config::Config::load(&config).unwrap();
-    let (folder, next) = (world.folder.path().to_owned(), std::sync::Mutex::new(0));
-    let steps = [Step::Audit, Step::Answer, Step::Never];
-    let fog = world::Fog::start(config, move || {
-        let mut next = next.lock().unwrap();
-        *next += 1;
-        command(steps[(*next - 1).min(2)], &folder)
-    });
-    let fog = fog.await.unwrap();
+    let fog = mortal(&world, &bridge.address, &[Step::Audit, Step::Answer, Step::Never]).await;
     let gateway = world.gateway("gw-1", &fog.address).await;
     let offered = offer(1, small(), 2);
     for _ in 0..2 {
@@ -87,4 +91,32 @@ async fn a_clip_whose_worker_is_killed_stays_the_edges_and_its_next_attempt_is_c
     }
     let status = fog.stop().await;
     assert_eq!((counted(&status, count::WORKER_CRASHES), counted(&status, count::FAILED)), (2, 2));
+}
+
+#[tokio::test]
+async fn what_is_committed_after_kills_is_what_would_have_been_without_them() {
+    let mut committed = Vec::new();
+    for (steps, kills) in [
+        (&[Step::DetectLater, Step::Audit, Step::Answer, Step::Never][..], 3),
+        (&[Step::Never][..], 0),
+    ] {
+        let world = World::new();
+        let bridge = world.bridge(Mood::Takes);
+        let fog = mortal(&world, &bridge.address, steps).await;
+        let gateway = world.gateway("gw-1", &fog.address).await;
+        let (before, offered) = (offer(1, small(), 2), offer(2, small(), 2));
+        assert_eq!(reason(&gateway.upload_at_last(&before, small()).await), None);
+        for _ in 0..kills {
+            let outcome = gateway.upload_at_last(&offered, small()).await;
+            assert_eq!(reason(&outcome), Some(RefuseReason::Failed));
+        }
+        assert_eq!(reason(&gateway.upload_at_last(&offered, small()).await), None);
+        let books = bridge.books();
+        committed.push([&before, &offered].map(|o| books.committed[&o.clip].envelopes.clone()));
+        drop(books);
+        let status = fog.stop().await;
+        assert_eq!(counted(&status, count::WORKER_CRASHES), kills);
+    }
+    assert!(committed[0].iter().all(|clip| clip.len() == 2));
+    assert!(committed[0] == committed[1]);
 }

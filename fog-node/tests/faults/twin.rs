@@ -42,6 +42,8 @@ pub(crate) enum Step {
     Seal,
     /// In the middle of the first envelope.
     Answer,
+    /// The detector looks at the third frame: the first clip of two frames comes out.
+    DetectLater,
     /// Nowhere: the detector never answers.
     Hang,
     /// Nowhere: the detector finds nothing where the auditor does.
@@ -62,7 +64,12 @@ impl Step {
     ];
 
     fn named(name: &str) -> Self {
-        let all = Self::DEATHS.into_iter().chain([Self::Hang, Self::Blind, Self::Never]);
+        let all = Self::DEATHS.into_iter().chain([
+            Self::DetectLater,
+            Self::Hang,
+            Self::Blind,
+            Self::Never,
+        ]);
         all.into_iter().find(|step| format!("{step:?}") == name).unwrap()
     }
 }
@@ -78,14 +85,17 @@ fn die() -> ! {
 struct Mortal {
     family: Family,
     finds: Vec<Detection>,
-    at_look: bool,
+    /// Which look it dies at, from 1.
+    at_look: Option<u32>,
+    looks: u32,
     at_digest: bool,
     hangs: bool,
 }
 
 impl FaceDetector for Mortal {
     fn detect(&mut self, _: PixelView<'_>) -> Result<Vec<Detection>, DetectError> {
-        if self.at_look {
+        self.looks += 1;
+        if self.at_look == Some(self.looks) {
             die();
         }
         if self.hangs {
@@ -154,14 +164,20 @@ fn the_twin_serves_as_a_worker() {
     let detector = Mortal {
         family: detector,
         finds: if step == Step::Blind { vec![] } else { vec![FACE] },
-        at_look: step == Step::Detect,
+        at_look: match step {
+            Step::Detect => Some(1),
+            Step::DetectLater => Some(3),
+            _ => None,
+        },
+        looks: 0,
         at_digest: step == Step::Redact,
         hangs: step == Step::Hang,
     };
     let auditor = Mortal {
         family: auditor,
         finds: if step == Step::Blind { vec![FACE] } else { vec![] },
-        at_look: step == Step::Audit,
+        at_look: (step == Step::Audit).then_some(1),
+        looks: 0,
         at_digest: step == Step::Draw,
         hangs: false,
     };

@@ -109,7 +109,8 @@ impl Script {
 /// Where a scripted worker says that the faces of a clip's last frame were: one of them, its time the clip's number.
 pub(crate) fn last(seq: u64) -> Seen {
     let found = serde_json::json!({"x": 1.0, "y": 1.0, "w": 20.0, "h": 30.0, "score": 0.5});
-    let face = serde_json::json!({"boxes": [found], "place": null, "rect": null, "stood": false});
+    let face =
+        serde_json::json!({"boxes": [found], "place": null, "cells_at": found, "stood": false});
     serde_json::from_value(serde_json::json!({"at_us": seq, "faces": [face]})).unwrap()
 }
 

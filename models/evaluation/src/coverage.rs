@@ -8,6 +8,7 @@ use std::{
 
 use anyhow::{Context, bail};
 use base::{Clock as _, SystemClock};
+use models::detector::Scripted;
 use privacy::{Noise, Policy, RawFrame};
 use serde::Deserialize;
 use sha2::{Digest as _, Sha256};
@@ -31,6 +32,9 @@ pub(crate) struct Options {
     /// Who finds faces.
     #[arg(long, value_enum, default_value = "centerface")]
     pub detector: Finder,
+    /// What the detector covers alone: nobody checks.
+    #[arg(long)]
+    alone: bool,
     /// JSON instead of a table.
     #[arg(long)]
     json: bool,
@@ -50,6 +54,20 @@ pub(crate) struct Options {
     /// Figure to write (SVG): recall by size with intervals.
     #[arg(long)]
     plot: Option<PathBuf>,
+}
+
+impl Options {
+    /// What the report is of.
+    fn by(&self, policy: &Policy) -> String {
+        let name = policy.reference().name;
+        match (self.detector, self.alone) {
+            (Finder::CenterFace, false) => format!("celosia, policy {name}"),
+            (finder, alone) => {
+                let checked = if alone { "alone" } else { "checked by the other" };
+                format!("{finder:?}, {checked}, policy {name}")
+            }
+        }
+    }
 }
 
 /// Half of the photos.
@@ -87,6 +105,9 @@ pub(crate) fn photos(
 
 pub(crate) fn run(options: &Options, pair: Pair) -> anyhow::Result<()> {
     let Pair { mut detector, mut auditor } = pair;
+    if options.alone {
+        auditor = Box::new(Scripted::boxes(u8::MAX, vec![]));
+    }
     let policy = Policy::named(&options.policy)?;
     let photos = photos(&options.voc, options.groups.as_ref(), options.half)?;
     let photos: Vec<&Photo> = photos.iter().step_by(options.every.max(1)).collect();
@@ -120,7 +141,7 @@ pub(crate) fn run(options: &Options, pair: Pair) -> anyhow::Result<()> {
             eprintln!("{} of {} pictures", number + 1, photos.len());
         }
     }
-    let mut report = tally.report(format!("celosia, policy {}", policy.reference().name));
+    let mut report = tally.report(options.by(&policy));
     report.peers = peers
         .into_iter()
         .map(|(file, _, tally)| {

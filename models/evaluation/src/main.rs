@@ -100,10 +100,10 @@ fn main() -> anyhow::Result<()> {
         }
         Command::Audit(options) => {
             let runtime = runtime()?;
-            let Detectors { mut detector, mut auditor } = Detectors::open(&runtime, &assets)?;
             if options.calibrate {
-                return calibrate::run(&options, &runtime, &assets, &mut detector);
+                return calibrate::run(&options, &runtime, &assets);
             }
+            let Detectors { mut detector, mut auditor } = Detectors::open(&runtime, &assets)?;
             audit::run(&options, &mut detector, &mut auditor)
         }
         Command::Curve(options) => curve::run(&options),

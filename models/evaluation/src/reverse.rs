@@ -9,7 +9,7 @@ use std::{
 use anyhow::Context;
 use models::{Detection, FaceDetector};
 use onnx::{Recogniser, Runtime};
-use privacy::{Noise, Policy, RawFrame};
+use privacy::{Noise, Policy, RawFrame, measure::Track};
 use proto::manifest::Grid;
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
@@ -60,10 +60,21 @@ pub(crate) struct Options {
 const LEARNED: usize = 3;
 /// Trust in the cells: what noise leaves of them.
 const SMOOTH: f64 = 0.02;
+/// What the frames of a still face have in common, whose box trembles from one to the next.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Frames {
+    /// The track that the product follows, so noise and place of the cells.
+    Followed,
+    /// The noise alone, as frames of clips that different fog nodes process.
+    Apart,
+    /// Nothing: each is of another epoch.
+    Across,
+}
+
 /// A way to hide a face.
 enum Redaction {
-    /// The policy, its noise the same in every frame, or another in each.
-    Cells(Policy, bool),
+    /// The policy, and what its frames share.
+    Cells(Policy, Frames),
     /// Another's blur.
     Blur(Blur),
 }
@@ -71,9 +82,11 @@ enum Redaction {
 /// What became of one redaction.
 #[derive(Debug, Serialize)]
 struct Row {
-    /// Parrot rank-1 on one frame, and on the face rebuilt from all frames.
+    /// Parrot rank-1 on one frame, and on the face rebuilt from all frames, with 95%.
     single: f64,
+    single_interval: [f64; 2],
     rebuilt: f64,
+    rebuilt_interval: [f64; 2],
     gain: f64,
     gain_interval: [f64; 2],
     /// A recogniser that never saw a redacted face, the clear faces as gallery: rank-1 on one frame and on the rebuilt.
@@ -124,10 +137,11 @@ pub(crate) fn run(
     };
     if let Some(file) = &options.plot {
         let rows = report.rows.iter().map(|(name, row)| {
-            let rebuilt = (row.rebuilt, row.gain_interval.map(|gain| row.single + gain));
-            Shares { name: name.clone(), kinds: vec![(row.single, [row.single; 2]), rebuilt] }
+            let kinds =
+                vec![(row.single, row.single_interval), (row.rebuilt, row.rebuilt_interval)];
+            Shares { name: name.clone(), kinds }
         });
-        let of = ["one frame", "rebuilt from all frames (95% of the gain)"];
+        let of = ["one frame", "rebuilt from all frames"];
         plot::shares(
             file,
             ("Parrot rank-1 before and after reconstruction", "rank-1"),
@@ -140,18 +154,26 @@ pub(crate) fn run(
 
 /// What is attacked in one run, Gaussian blur always.
 fn redactions(policy: Policy, name: &str, all: bool) -> anyhow::Result<Vec<(String, Redaction)>> {
-    let mut redactions = vec![
-        (name.to_owned(), Redaction::Cells(policy.clone(), false)),
-        (format!("{name}, across epochs"), Redaction::Cells(policy, true)),
-    ];
-    redactions.extend(Blur::ALL.map(|blur| (blur.name().to_owned(), Redaction::Blur(blur))));
+    let mut redactions = Vec::new();
+    let mut add = |name: &str, policy: Policy, frames| {
+        let name = match frames {
+            Frames::Followed => name.to_owned(),
+            Frames::Apart => format!("{name}, not followed"),
+            Frames::Across => format!("{name}, across epochs"),
+        };
+        redactions.push((name, Redaction::Cells(policy, frames)));
+    };
+    for frames in [Frames::Followed, Frames::Apart, Frames::Across] {
+        add(name, policy.clone(), frames);
+    }
     if all {
         for other in ["solid", "strict", "cells"].into_iter().filter(|other| *other != name) {
-            redactions.push((other.to_owned(), Redaction::Cells(Policy::named(other)?, false)));
+            add(other, Policy::named(other)?, Frames::Followed);
+            add(other, Policy::named(other)?, Frames::Apart);
         }
-        let floor = Policy::trial((1, 1), 0, 1);
-        redactions.push(("1x1".to_owned(), Redaction::Cells(floor, false)));
+        add("1x1", Policy::trial((1, 1), 0, 1), Frames::Apart);
     }
+    redactions.extend(Blur::ALL.map(|blur| (blur.name().to_owned(), Redaction::Blur(blur))));
     Ok(redactions)
 }
 
@@ -200,12 +222,16 @@ impl Job<'_> {
         let target = Target { subjects: self.subjects, sources: vec![seen] };
         let outcome = self.plan.run(&target, 2, name);
         let gains = paired(outcome.hits(1), outcome.hits(0));
-        let gain_interval = self.plan.interval(&gains, self.people);
+        let [single_interval, rebuilt_interval, gain_interval] =
+            [&outcome.hits(0), &outcome.hits(1), &gains]
+                .map(|values| self.plan.interval(values, self.people));
         let naive = recogniser.is_some().then(|| self.naive(&naive));
         let sure = |interval: [f64; 2]| interval[0] > 0.0;
         Ok(Row {
             single: outcome.rank1(0),
+            single_interval,
             rebuilt: outcome.rank1(1),
+            rebuilt_interval,
             gain: outcome.rank1(1) - outcome.rank1(0),
             gain_interval,
             naive_single: naive.map(|(single, ..)| single),
@@ -258,7 +284,7 @@ impl Job<'_> {
         random: &mut ChaCha8Rng,
     ) -> anyhow::Result<Pair> {
         match redaction {
-            Redaction::Cells(policy, across) => self.cells(frame, face, policy, *across, random),
+            Redaction::Cells(policy, frames) => self.cells(frame, face, policy, *frames, random),
             Redaction::Blur(blur) => {
                 let looks = blur.looks(frame, face, self.options.frames, random)?;
                 let place = looks.first().context("no look")?.place;
@@ -275,17 +301,20 @@ impl Job<'_> {
         frame: &RawFrame,
         face: Detection,
         policy: &Policy,
-        across: bool,
+        frames: Frames,
         random: &mut ChaCha8Rng,
     ) -> anyhow::Result<Pair> {
         let mut key: [u8; 32] = random.random();
-        let mut looks: Vec<Grid> = Vec::new();
+        let (mut looks, mut track): (Vec<Grid>, _) = (Vec::new(), Track::default());
         for _ in 0..self.options.frames.max(1) {
-            if across {
+            if frames == Frames::Across {
                 key = random.random();
             }
+            if frames != Frames::Followed {
+                track = Track::default();
+            }
             let found = moved(face, JITTER, random);
-            looks.extend(still::cells(frame, found, policy, &Noise::new(key, 0))?);
+            looks.extend(still::followed(&mut track, frame, found, policy, &Noise::new(key, 0))?);
         }
         let rebuilt = rebuild::from_cells(&looks, face, SMOOTH);
         // Solid fill, or a box too small for its cells: nothing is seen.
@@ -325,17 +354,18 @@ fn print(report: &Report, json: bool) -> anyhow::Result<()> {
     }
     println!("{} people, {} photos, {} frames each", report.people, report.photos, report.frames);
     println!(
-        "{:>28} {:>7} {:>8} {:>7} {:>18} {:>14}",
-        "", "single", "rebuilt", "gain", "95%", "naive"
+        "{:>28} {:>20} {:>20} {:>7} {:>18} {:>14}",
+        "", "single, 95%", "rebuilt, 95%", "gain", "95%", "naive"
     );
     for (name, row) in &report.rows {
         let [low, high] = row.gain_interval;
+        let share = |share: f64, [low, high]: [f64; 2]| format!("{share:.3} [{low:.3}, {high:.3}]");
         let naive = row.naive_single.zip(row.naive_rebuilt);
         let naive = naive.map_or_else(|| "-".to_owned(), |(a, b)| format!("{a:.3} to {b:.3}"));
         println!(
-            "{name:>28} {:>7.3} {:>8.3} {:>+7.3} {:>18} {naive:>14} {}",
-            row.single,
-            row.rebuilt,
+            "{name:>28} {:>20} {:>20} {:>+7.3} {:>18} {naive:>14} {}",
+            share(row.single, row.single_interval),
+            share(row.rebuilt, row.rebuilt_interval),
             row.gain,
             format!("[{low:+.3}, {high:+.3}]"),
             if row.reversible { "reversible" } else { "" }

@@ -5,7 +5,10 @@ use models::{
     Detection, PixelView,
     pixels::{Norm, Window},
 };
-use privacy::{Noise, Policy, RawFrame, measure::cells_of};
+use privacy::{
+    Noise, Policy, RawFrame,
+    measure::{Track, cells_of},
+};
 use proto::manifest::Grid;
 
 /// A picture: planes of red, green, blue, 0 to 255.
@@ -132,6 +135,17 @@ pub(crate) fn cells(
     noise: &Noise,
 ) -> anyhow::Result<Option<Grid>> {
     Ok(cells_of(frame, &[found], policy, noise)?.into_iter().next())
+}
+
+/// The same in the next frame of a face that is followed.
+pub(crate) fn followed(
+    track: &mut Track,
+    frame: &RawFrame,
+    found: Detection,
+    policy: &Policy,
+    noise: &Noise,
+) -> anyhow::Result<Option<Grid>> {
+    Ok(track.cells_of(frame, &[found], policy, noise)?.into_iter().next())
 }
 
 /// The cells as a picture, one pixel a cell.
