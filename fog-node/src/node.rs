@@ -9,7 +9,7 @@ use proto::{
     control::{DeviceStatus, FogEndpoint, Presence, SCHEMA},
 };
 
-use crate::{bridge::Bridge, offer::Gateways, pool::Pool, tracks::Tracks, watch::Watches};
+use crate::{bridge::Bridge, ends::Ends, offer::Gateways, pool::Pool, watch::Watches};
 
 /// Counters of a fog node: name and meaning. Those of refused peers are `link`'s.
 pub mod count {
@@ -94,7 +94,7 @@ pub struct Node {
     /// How the detector does on each camera.
     pub watches: Watches,
     /// Where faces were when clips ended.
-    pub tracks: Tracks,
+    pub ends: Arc<Ends>,
     /// The bridge.
     pub bridge: Bridge,
     /// Requested when no new clip is taken any more.

@@ -21,6 +21,7 @@ use tokio::sync::Semaphore;
 
 use crate::{
     bridge::{BridgeError, Standing},
+    ends::InHand,
     node::{Node, count},
     offer::{self, Wrong},
     pipeline::{ClipOutput, Known},
@@ -82,15 +83,29 @@ async fn channels(peer: &Peer, node: &Arc<Node>, tasks: &Shutdown) {
     }
 }
 
+/// What a clip holds that was taken.
+struct Taken {
+    /// Until its answer is out.
+    seat: Seat,
+    /// Until its worker has answered.
+    in_hand: Option<InHand>,
+}
+
+impl Taken {
+    fn begin(&mut self) -> Option<(&Seat, InHand)> {
+        Some((&self.seat, self.in_hand.take()?))
+    }
+}
+
 impl Node {
     /// One clip, from the offer to the answer.
     async fn serve(&self, mut channel: Channel) {
         let from = channel.identity().clone();
-        let mut seat = None;
-        let ended = match self.receive(&mut channel, &from, &mut seat).await {
+        let mut taken = None;
+        let ended = match self.receive(&mut channel, &from, &mut taken).await {
             Ok(ReceiveOutcome::Clip(clip)) => {
                 self.counters.add(count::RECEIVED, 1);
-                let answer = self.answer(clip, seat.as_ref()).await;
+                let answer = self.answer(clip, &mut taken).await;
                 if let ClipMessage::Refuse { reason, .. } = answer {
                     self.count_refusal(reason);
                 }
@@ -117,7 +132,7 @@ impl Node {
             self.count_broken(&from, &error);
         }
         // Only now: an orderly end waits for every seat, and the answer is out.
-        drop(seat);
+        drop(taken);
     }
 
     /// Boxed here, where the compiler still sees that it may go between threads.
@@ -125,13 +140,13 @@ impl Node {
         &'a self,
         channel: &'a mut Channel,
         from: &'a Identity,
-        seat: &'a mut Option<Seat>,
+        taken: &'a mut Option<Taken>,
     ) -> Pin<Box<dyn Future<Output = Result<ReceiveOutcome, LinkError>> + Send + 'a>> {
-        let decide = async move |offer: &Offer| self.decide(offer, from, seat).await;
+        let decide = async move |offer: &Offer| self.decide(offer, from, taken).await;
         Box::pin(receive_clip(channel, &self.receiver, decide))
     }
 
-    async fn decide(&self, offer: &Offer, from: &Identity, seat: &mut Option<Seat>) -> Decision {
+    async fn decide(&self, offer: &Offer, from: &Identity, taken: &mut Option<Taken>) -> Decision {
         self.counters.add(count::OFFERS, 1);
         let refuse = |reason, retry_after_ms| Decision::Refuse { reason, retry_after_ms };
         if let Err(wrong) = offer::judge(offer, from, &self.gateways) {
@@ -152,8 +167,10 @@ impl Node {
                 return refuse(answer.0, answer.1);
             }
         }
-        *seat = self.pool.seat();
-        if seat.is_some() { Decision::Take } else { refuse(RefuseReason::Busy, BUSY_RETRY_MS) }
+        // In hand from here on, so that the clip behind it waits also where that one is sent sooner.
+        *taken =
+            self.pool.seat().map(|seat| Taken { seat, in_hand: Some(self.ends.take(&offer.clip)) });
+        if taken.is_some() { Decision::Take } else { refuse(RefuseReason::Busy, BUSY_RETRY_MS) }
     }
 
     /// What an edge is told when the bridge gives no receipt, and when to come back. A clip that the bridge will not
@@ -185,17 +202,17 @@ impl Node {
     }
 
     /// Has a clip processed and committed. The credit is held until the end of this, the bytes are not.
-    async fn answer(&self, mut clip: Box<ReceivedClip>, seat: Option<&Seat>) -> ClipMessage {
+    async fn answer(&self, mut clip: Box<ReceivedClip>, taken: &mut Option<Taken>) -> ClipMessage {
         let busy = |reason| ClipMessage::Refuse { reason, retry_after_ms: BUSY_RETRY_MS };
-        let Some(seat) = seat else { return busy(RefuseReason::Busy) };
+        let Some((seat, in_hand)) = taken.as_mut().and_then(Taken::begin) else {
+            return busy(RefuseReason::Busy);
+        };
         let bytes = std::mem::take(&mut clip.bytes).into();
         let offer = clip.offer.clone();
-        let in_hand = self.tracks.take(&offer.clip);
-        let known = Known {
-            contrasts: self.watches.contrasts(&offer.clip.camera),
-            before: in_hand.before().await,
-        };
-        let output = match self.pool.process(seat, offer.clone(), known, bytes).await {
+        let before = in_hand.before().await;
+        let contrasts = self.watches.contrasts(&offer.clip.camera);
+        let known = Known { contrasts, before };
+        let output = match self.pool.process(seat, offer, known, bytes).await {
             Ok(output) => Arc::new(output),
             Err(PoolError::NoWorker) => return busy(RefuseReason::Busy),
             // Logged and counted where the worker was lost.

@@ -26,7 +26,6 @@ use crate::{
     parent::WorkerError,
     pool::Pool,
     receiver, swap,
-    tracks::Tracks,
     watch::Watches,
 };
 
@@ -173,7 +172,7 @@ pub async fn run_over(
         gateways: config.gateways,
         pool,
         watches,
-        tracks: Tracks::default(),
+        ends: Arc::default(),
         bridge,
         draining: shutdown.clone(),
     });

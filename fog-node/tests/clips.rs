@@ -9,7 +9,7 @@ use link::{quic::LinkError, transfer::UploadOutcome};
 use proto::{
     Role,
     control::Presence,
-    wire::{ClipMessage, RefuseReason},
+    wire::{ClipMessage, Offer, RefuseReason},
 };
 use world::{CLIP_BYTES, Mood, Step, TwinBridge, World, counted, eventually, last, offer, reason};
 
@@ -60,21 +60,67 @@ async fn a_worker_is_told_where_faces_were_when_the_clip_before_ended_and_the_sa
     let fog = world.fog(&bridge.address, &script, ONE_WORKER).await;
     let gateway = world.gateway("gw-1", &fog.address).await;
     let clip = [7; CLIP_BYTES];
-    let told_in_turn = [(1, None), (2, Some(1)), (4, None), (5, Some(4))];
-    for (seq, _) in told_in_turn {
-        script.then(Step::Answer(&offer(seq, &clip)));
-        assert_eq!(reason(&gateway.upload(&offer(seq, &clip), &clip).await), None);
+    let send = async |seq, attempt| {
+        bridge.books().committed.clear();
+        let offered = Offer { attempt, ..offer(seq, &clip) };
+        script.then(Step::Answer(&offered));
+        assert_eq!(reason(&gateway.upload(&offered, &clip).await), None);
+    };
+    // Later attempts come as after commits that failed. The fourth clip ends otherwise in its second, which the fifth, that
+    // was told of the first, is not told.
+    let told_in_turn = [
+        ((1, 1), None),
+        ((2, 1), Some((1, 1))),
+        ((4, 1), None),
+        ((5, 1), Some((4, 1))),
+        ((4, 2), None),
+        ((5, 2), Some((4, 1))),
+        ((6, 1), Some((5, 2))),
+    ];
+    for ((seq, attempt), _) in told_in_turn {
+        send(seq, attempt).await;
     }
-    // The fifth once more, as after a commit that failed: its own end is known by now, and not what it is told.
-    bridge.books().committed.clear();
-    script.then(Step::Answer(&offer(5, &clip)));
-    assert_eq!(reason(&gateway.upload(&offer(5, &clip), &clip).await), None);
-    let before = script.told().into_iter().map(|told| match told {
-        WorkerMessage::Clip { offer, known } => (offer.clip.seq, known.before),
-        other => panic!("{other:?}"),
+    for (told, ((seq, attempt), before)) in script.told().into_iter().zip(told_in_turn) {
+        let WorkerMessage::Clip { offer, known } = told else { panic!("{told:?}") };
+        assert_eq!((offer.clip.seq, offer.attempt), (seq, attempt));
+        assert_eq!(
+            known.before,
+            before.map(|(seq, attempt)| last(seq, attempt)),
+            "{seq} {attempt}"
+        );
+    }
+    assert_eq!(script.told().len(), told_in_turn.len());
+    fog.stop().await;
+}
+
+#[tokio::test]
+async fn a_clip_that_comes_beside_the_one_before_it_waits_for_its_end_and_not_for_others() {
+    let world = World::new();
+    let (bridge, script) = (world.bridge(Mood::Takes), world.script());
+    let fog = world.fog(&bridge.address, &script, "workers = 2").await;
+    let gateway = world.gateway("gw-1", &fog.address).await;
+    let clip = [7; CLIP_BYTES];
+    let [first, next, far] = [1, 2, 9].map(|seq| offer(seq, &clip));
+    script.then(Step::AnswerLater(&first));
+    script.then(Step::Answer(&far));
+    script.then(Step::Answer(&next));
+    let upload = async |offered| reason(&gateway.upload(offered, &clip).await);
+    let in_order = async {
+        assert!(eventually(|| script.taken() == 1).await);
+        // Another clip is not held up by the first; the next one is.
+        assert_eq!(upload(&far).await, None);
+        let released = async {
+            assert!(eventually(|| script.told().len() == 2).await);
+            script.go();
+        };
+        tokio::join!(upload(&next), released).0
+    };
+    assert_eq!(tokio::join!(upload(&first), in_order), (None, None));
+    let told = script.told().into_iter().filter_map(|told| match told {
+        WorkerMessage::Clip { offer, known } => Some((offer.clip.seq, known.before)),
+        _ => None,
     });
-    let expected = told_in_turn.into_iter().chain([(5, Some(4))]);
-    assert!(before.eq(expected.map(|(seq, before)| (seq, before.map(last)))));
+    assert!(told.eq([(1, None), (9, None), (2, Some(last(1, 1)))]));
     fog.stop().await;
 }
 

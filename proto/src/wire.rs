@@ -1,4 +1,4 @@
-//! Owns the bytes of QUIC messages. This is the only file that names bincode.
+//! Owns the bytes of messages, over QUIC and over pipes. This is the only file that names bincode.
 //!
 //! A message is one version byte and bincode 2 (standard configuration). The length is capped before decoding.
 //! bincode's maintainers have stopped (RUSTSEC-2025-0141): nothing that rests on a disk uses it, and replacing it is

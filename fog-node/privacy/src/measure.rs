@@ -76,14 +76,14 @@ pub fn cells_of(
     policy: &Policy,
     noise: &Noise,
 ) -> Result<Vec<Grid>, Withheld> {
-    Track::default().cells_of(raw, faces, policy, noise)
+    Followed::default().cells_of(raw, faces, policy, noise)
 }
 
 /// Faces that the product follows from frame to frame.
 #[derive(Debug, Default)]
-pub struct Track(Option<Seen>);
+pub struct Followed(Option<Seen>);
 
-impl Track {
+impl Followed {
     /// As [`cells_of`], in the frame that comes next.
     ///
     /// # Errors
@@ -125,12 +125,12 @@ mod tests {
             Detection { x, y, w: right - x, h: below - y, score: 0.9 }
         };
         let different = |policy: &Policy, followed: bool| {
-            let mut track = Track::default();
+            let mut faces = Followed::default();
             let looks = (0..16).map(|at| {
                 if !followed {
-                    track = Track::default();
+                    faces = Followed::default();
                 }
-                track.cells_of(&frame, &[look(at)], policy, &noise).unwrap()[0].cells.clone()
+                faces.cells_of(&frame, &[look(at)], policy, &noise).unwrap()[0].cells.clone()
             });
             looks.collect::<std::collections::HashSet<_>>().len()
         };

@@ -10,6 +10,7 @@
 
 use models::{Detection, agreement::grouped};
 use proto::{
+    UtcTime,
     limits::{FACES_MAX, MESSAGE_BYTES_MAX, PICTURE_HEIGHT_MAX, PICTURE_WIDTH_MAX},
     manifest::Rect,
     record::WithheldReason,
@@ -34,8 +35,8 @@ const GROWTH_MAX: f32 = 1.6;
 
 /// Boxes of one frame that go on into the next clip at most: three for each of [`FACES_MAX`] faces, one of each scale.
 const BOXES_MAX: usize = 3 * FACES_MAX;
-// A box and its face's place are 50 bytes of a message at most.
-const _: () = assert!(50 * BOXES_MAX < MESSAGE_BYTES_MAX, "a message holds them");
+// A face of one box takes 60 bytes of a message at most, and each box more 20.
+const _: () = assert!(60 * BOXES_MAX < MESSAGE_BYTES_MAX, "a message holds them");
 
 /// The faces of one frame: plain boxes.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -106,17 +107,18 @@ impl Seen {
         &self.faces
     }
 
-    /// Whether these are boxes of some picture, and no more than go on into the next clip.
+    /// Whether these are boxes of some picture at some time, and no more than go on into the next clip.
     #[must_use]
     pub fn is_sane(&self) -> bool {
         #[expect(clippy::cast_precision_loss, reason = "picture sides are under 2^16")]
         let (w, h) = (PICTURE_WIDTH_MAX as f32, PICTURE_HEIGHT_MAX as f32);
         let boxes: usize = self.faces.iter().map(|face| face.boxes.len()).sum();
+        let time = UtcTime::from_micros(self.at_us).is_ok();
         let sane = |face: &Face| {
             let mut boxes = face.boxes.iter().chain([&face.cells_at]);
             !face.boxes.is_empty() && boxes.all(|found| found.is_sane(w, h))
         };
-        boxes <= BOXES_MAX && self.faces.iter().all(sane)
+        time && boxes <= BOXES_MAX && self.faces.iter().all(sane)
     }
 
     /// Goes on with the tracks of an earlier frame.
@@ -346,6 +348,9 @@ mod tests {
             (at(vec![one(vec![face(100.0, 0.9); BOXES_MAX + 1])]), false),
         ] {
             assert_eq!(seen.is_sane(), sane, "{seen:?}");
+        }
+        for at_us in [i64::MIN, i64::MAX, -1] {
+            assert!(!Seen { at_us, faces: vec![] }.is_sane(), "{at_us}");
         }
     }
 

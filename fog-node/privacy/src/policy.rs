@@ -169,6 +169,11 @@ impl Policy {
         self.grid.is_some()
     }
 
+    /// Whether any cell that is released has noise.
+    pub(crate) fn has_noise(&self) -> bool {
+        self.noise_scale > 0 || self.colour.is_some_and(|colour| colour.noise_scale > 0)
+    }
+
     /// What noise is keyed by: static regions that are drawn anew must not draw new noise within an epoch.
     pub(crate) fn noise_domain(&self) -> Digest {
         self.clone().with_static_regions(StaticRegions::default()).numbers(None)

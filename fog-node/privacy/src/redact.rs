@@ -68,7 +68,7 @@ impl Looked {
         &self.seen
     }
 
-    /// Goes on with the tracks of an earlier frame of the clip: a face keeps the noise of its first place.
+    /// Goes on with the tracks of an earlier frame: a face keeps the noise of its first place.
     pub fn follow(&mut self, before: &Seen) {
         self.seen.follow(before);
     }
@@ -170,7 +170,7 @@ const SCORE_STEP: u16 = 250;
 /// than one does.
 fn region(face: &Face, policy: &Policy, width: u32, height: u32) -> Option<Region> {
     let best = face.boxes.first()?;
-    let kept = (policy.noise_scale > 0).then_some(&face.cells_at);
+    let kept = policy.has_noise().then_some(&face.cells_at);
     let kept = kept.and_then(|kept| snapped(kept, Ring::NONE, width, height));
     let rects = face.boxes.iter().filter_map(|found| snapped(found, policy.ring, width, height));
     let mut fill: Vec<Rect> = Vec::new();

@@ -12,7 +12,11 @@ use fog_node::{
     framing::{self, WorkerMessage},
     worker,
 };
-use models::{DetectError, Detection, FaceDetector, Family, PixelView, detector::Scripted};
+use models::{
+    DetectError, Detection, FaceDetector, Family, PixelView,
+    detector::Scripted,
+    pixels::{Norm, Window},
+};
 use proto::{Digest, Interval, wire::Offer};
 use rustix::process::{Signal, getpid, kill_process};
 
@@ -93,7 +97,7 @@ struct Mortal {
 }
 
 impl FaceDetector for Mortal {
-    fn detect(&mut self, _: PixelView<'_>) -> Result<Vec<Detection>, DetectError> {
+    fn detect(&mut self, view: PixelView<'_>) -> Result<Vec<Detection>, DetectError> {
         self.looks += 1;
         if self.at_look == Some(self.looks) {
             die();
@@ -103,7 +107,11 @@ impl FaceDetector for Mortal {
                 std::thread::park();
             }
         }
-        Ok(self.finds.clone())
+        // Whoever is there in a dark clip stands lower by a quarter.
+        let corner = Window { x: 0, y: 0, w: 1, h: 1 };
+        let dark = view.planes(corner, 1, 1, Norm { mean: 0.0, scale: 1.0 })[0] < 50.0;
+        let lower = |face: &Detection| Detection { y: face.y + face.h / 4.0, ..*face };
+        Ok(self.finds.iter().map(|face| if dark { lower(face) } else { *face }).collect())
     }
 
     fn name(&self) -> &'static str {

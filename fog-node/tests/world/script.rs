@@ -106,12 +106,16 @@ impl Script {
     }
 }
 
-/// Where a scripted worker says that the faces of a clip's last frame were: one of them, its time the clip's number.
-pub(crate) fn last(seq: u64) -> Seen {
+/// Where a scripted worker says that the faces of a clip's last frame were: one of them, its time the clip's number and
+/// attempt.
+pub(crate) fn last(seq: u64, attempt: u32) -> Seen {
     let found = serde_json::json!({"x": 1.0, "y": 1.0, "w": 20.0, "h": 30.0, "score": 0.5});
     let face =
         serde_json::json!({"boxes": [found], "place": null, "cells_at": found, "stood": false});
-    serde_json::from_value(serde_json::json!({"at_us": seq, "faces": [face]})).unwrap()
+    serde_json::from_value(
+        serde_json::json!({"at_us": 100 * u64::from(attempt) + seq, "faces": [face]}),
+    )
+    .unwrap()
 }
 
 fn answer(offer: &Offer) -> Vec<u8> {
@@ -134,7 +138,7 @@ fn answer(offer: &Offer) -> Vec<u8> {
         slots,
         failure: None,
     };
-    framing::write(&mut out, &WorkerMessage::Last(last(offer.clip.seq))).unwrap();
+    framing::write(&mut out, &WorkerMessage::Last(last(offer.clip.seq, offer.attempt))).unwrap();
     framing::write(&mut out, &WorkerMessage::Record(Box::new(record))).unwrap();
     out
 }

@@ -63,8 +63,8 @@ impl Options {
         match (self.detector, self.alone) {
             (Finder::CenterFace, false) => format!("celosia, policy {name}"),
             (finder, alone) => {
-                let checked = if alone { "alone" } else { "checked by the other" };
-                format!("{finder:?}, {checked}, policy {name}")
+                let audited = if alone { "alone" } else { "audited" };
+                format!("{finder:?}, {audited}, policy {name}")
             }
         }
     }

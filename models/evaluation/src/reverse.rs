@@ -9,7 +9,7 @@ use std::{
 use anyhow::Context;
 use models::{Detection, FaceDetector};
 use onnx::{Recogniser, Runtime};
-use privacy::{Noise, Policy, RawFrame, measure::Track};
+use privacy::{Noise, Policy, RawFrame, measure::Followed};
 use proto::manifest::Grid;
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
@@ -60,6 +60,7 @@ pub(crate) struct Options {
 const LEARNED: usize = 3;
 /// Trust in the cells: what noise leaves of them.
 const SMOOTH: f64 = 0.02;
+
 /// What the frames of a still face have in common, whose box trembles from one to the next.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Frames {
@@ -305,16 +306,16 @@ impl Job<'_> {
         random: &mut ChaCha8Rng,
     ) -> anyhow::Result<Pair> {
         let mut key: [u8; 32] = random.random();
-        let (mut looks, mut track): (Vec<Grid>, _) = (Vec::new(), Track::default());
+        let (mut looks, mut faces): (Vec<Grid>, _) = (Vec::new(), Followed::default());
         for _ in 0..self.options.frames.max(1) {
             if frames == Frames::Across {
                 key = random.random();
             }
             if frames != Frames::Followed {
-                track = Track::default();
+                faces = Followed::default();
             }
             let found = moved(face, JITTER, random);
-            looks.extend(still::followed(&mut track, frame, found, policy, &Noise::new(key, 0))?);
+            looks.extend(still::followed(&mut faces, frame, found, policy, &Noise::new(key, 0))?);
         }
         let rebuilt = rebuild::from_cells(&looks, face, SMOOTH);
         // Solid fill, or a box too small for its cells: nothing is seen.

@@ -7,7 +7,7 @@ use models::{
 };
 use privacy::{
     Noise, Policy, RawFrame,
-    measure::{Track, cells_of},
+    measure::{Followed, cells_of},
 };
 use proto::manifest::Grid;
 
@@ -139,13 +139,13 @@ pub(crate) fn cells(
 
 /// The same in the next frame of a face that is followed.
 pub(crate) fn followed(
-    track: &mut Track,
+    faces: &mut Followed,
     frame: &RawFrame,
     found: Detection,
     policy: &Policy,
     noise: &Noise,
 ) -> anyhow::Result<Option<Grid>> {
-    Ok(track.cells_of(frame, &[found], policy, noise)?.into_iter().next())
+    Ok(faces.cells_of(frame, &[found], policy, noise)?.into_iter().next())
 }
 
 /// The cells as a picture, one pixel a cell.

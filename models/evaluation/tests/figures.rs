@@ -132,8 +132,8 @@ fn blurs_of_others_are_undone_and_our_fill_is_not() {
     }
 }
 
-/// And under `cells`, where the product follows a face that stays: eight frames say what one does. Of ten people a gain of more
-/// than .15 would show; measured .0.
+/// And under `cells`, where the product follows a face that stays: eight frames say what one does. Measured: a gain of -.03; .08 more
+/// may be.
 #[test]
 fn frames_of_a_face_that_stays_say_no_more_than_one() {
     let Some(data) = folder(DATA, "../shared/data", "reid/forty-people") else { return };
@@ -143,8 +143,8 @@ fn frames_of_a_face_that_stays_say_no_more_than_one() {
     let row = &report["rows"]["cells"];
     eprintln!("a face that stays: {row}");
     assert_eq!(row["reversible"], false, "{report}");
-    assert!(number(row, "/gain") <= 0.15, "{report}");
-    // What leaves is the same, and so the attack on it as weak as on one frame; across epochs it is not.
+    assert!(number(row, "/gain") <= 0.05, "{report}");
+    // The attack is no weaker than that: across epochs it gains.
     let across = &report["rows"]["cells, across epochs"];
     assert!(number(across, "/gain") > number(row, "/gain"), "{report}");
 }
