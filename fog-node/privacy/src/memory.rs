@@ -349,7 +349,7 @@ mod tests {
         ] {
             assert_eq!(seen.is_sane(), sane, "{seen:?}");
         }
-        for at_us in [i64::MIN, i64::MAX, -1] {
+        for at_us in [i64::MIN, i64::MAX] {
             assert!(!Seen { at_us, faces: vec![] }.is_sane(), "{at_us}");
         }
     }
