@@ -228,7 +228,7 @@ mod tests {
             told.extend(began.low.then_some(number));
             assert!(!began.drift);
         }
-        assert_eq!(watches.contrasts(&camera), Contrasts([1000; 3]));
+        assert_eq!(watches.contrasts(&camera), Contrasts([2000; 3]));
         assert_eq!(told, [7 * 200], "when its first week is over");
         assert!(watches.status()[&camera].canary_recall.values().all(|size| size.low_hours == 24));
         assert_eq!(watches.contrasts(&"yard".parse().unwrap()), Contrasts::default());

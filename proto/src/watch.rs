@@ -17,7 +17,8 @@ pub struct Canaries {
     pub found: u32,
 }
 
-/// How faint canaries are, by size as [`CANARY_SIZES`]: so many thousandths of a face's own contrast are left.
+/// How faint canaries are, by size as [`CANARY_SIZES`]: so many thousandths of a face's own contrast are left. Beyond 1000
+/// fewer of them are masked and turned, up to 2000, where one of ten is masked and none turned.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Contrasts(pub [u16; 3]);
 

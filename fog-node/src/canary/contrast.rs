@@ -7,8 +7,9 @@ use serde::{Deserialize, Serialize};
 pub const TARGET: f64 = 0.83;
 /// Canaries that set it at least; with a frame each 5 s a day has 576.
 pub const SET_MIN: u32 = 100;
-/// From nothing that could be seen to a face as plain as in daylight.
-const RANGE: (f64, f64) = (0.03, 1.0);
+/// From nothing that could be seen to a face as plain as in daylight at 1, and on to one that is neither turned nor, but for
+/// one of ten, masked.
+const RANGE: (f64, f64) = (0.03, 2.0);
 /// Steps of the contrast's logarithm are `GAIN / (n + EARLY)`: about one over how steeply the share rises with it, so that
 /// each canary of the day counts alike; the first ones do not throw it far.
 const GAIN: f64 = 5.0;
@@ -82,7 +83,7 @@ mod tests {
             contrast.set(false);
         }
         assert!(contrast.is_set());
-        assert_eq!(contrast.milli(), 1000);
+        assert_eq!(contrast.milli(), 2000);
         (0..100_000).for_each(|_| contrast.set(true));
         assert_eq!(contrast.milli(), 30, "and one that shows all of them never nothing");
     }

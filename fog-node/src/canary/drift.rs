@@ -254,7 +254,7 @@ mod tests {
     fn the_contrast_is_set_on_the_first_day_and_stays_whatever_is_found_or_comes_late() {
         let (drift, _) = run(1, 1, |_, _| 0.5);
         let set = drift.contrasts();
-        assert_eq!(set.0, [1000; 3], "half of them found is too few");
+        assert_eq!(set.0, [2000; 3], "half of them found is too few");
         let (mut drift, _) = run(3, 1, |day, _| if day == 0 { 0.5 } else { 1.0 });
         assert_eq!(drift.contrasts(), set);
         drift.note(UtcTime::EPOCH, &[Canaries { drawn: 50, found: 50 }; 3]);

@@ -71,12 +71,8 @@ pub fn look(
         let (width, contrast) = sizes.next()?;
         let place = place(&copy, width, &taken, &mut lot)?;
         taken.push(body(&place));
-        let face = Face {
-            yaw: (lot.share() * 2.0 - 1.0) * YAW_MAX,
-            masked: lot.next().is_multiple_of(2),
-            tone: 0.25 + 0.7 * lot.share(),
-        };
-        paint(&mut copy, place, face, contrast, lens, &mut lot);
+        let face = face(contrast, &mut lot);
+        paint(&mut copy, place, face, contrast.min(1.0), lens, &mut lot);
         Some((place, face))
     });
     let seen = copy.view().and_then(|view| detector.detect(view).ok());
@@ -86,6 +82,16 @@ pub fn look(
         let found = seen.iter().any(|found| found.overlap(&place) > OVERLAP_MIN);
         Some(Canary { place, face, found })
     })
+}
+
+/// A face by lot. Where a plain one is still too hard to find, it is less often masked and turned by less.
+fn face(contrast: f32, lot: &mut Lot) -> Face {
+    let ease = (contrast - 1.0).clamp(0.0, 1.0);
+    let yaw = (lot.share() * 2.0 - 1.0) * YAW_MAX * (1.0 - ease);
+    let mask = lot.next();
+    // The lowest bit says whether it is masked, others whether it stays so.
+    let stays = ((mask >> 32) % 1000) as f32 >= 800.0 * ease;
+    Face { yaw, masked: mask.is_multiple_of(2) && stays, tone: 0.25 + 0.7 * lot.share() }
 }
 
 /// The count of what was drawn.
@@ -244,6 +250,28 @@ mod tests {
             let canaries: Vec<Canary> = looks.iter().filter_map(|look| look[size]).collect();
             assert!(canaries.len() > 100, "{name}: {} have a place", canaries.len());
             assert!(canaries.iter().all(|c| (least..most).contains(&c.place.w)), "{name}");
+        }
+    }
+
+    #[test]
+    fn beyond_a_plain_face_fewer_are_masked_and_turned() {
+        let drawn = |contrast| {
+            let mut lot = Lot(7);
+            let faces: Vec<Face> = (0..2000).map(|_| face(contrast, &mut lot)).collect();
+            let masked = faces.iter().filter(|face| face.masked).count() / 20;
+            (masked, faces.iter().map(|face| face.yaw.abs()).fold(0.0, f32::max))
+        };
+        for (contrast, masked, turned) in [
+            (0.1, 48..53, 43.0..45.0),
+            (1.0, 48..53, 43.0..45.0),
+            (1.5, 28..33, 20.0..23.0),
+            (2.0, 9..12, 0.0..0.1),
+        ] {
+            let (share, most) = drawn(contrast);
+            assert!(
+                masked.contains(&share) && turned.contains(&most),
+                "{contrast}: {share}% {most}"
+            );
         }
     }
 
