@@ -17,8 +17,8 @@ use tokio::sync::Notify;
 
 /// Clips of a camera that are kept: what an edge that catches up gets through while one rests before its next attempt.
 const CLIPS_KEPT: usize = 16;
-/// Longest wait for the clip before: whose upload goes on for longer holds up nobody else's.
-const BEFORE_MAX: Duration = Duration::from_secs(30);
+/// Longest wait for the clip before: whoever waits has a seat that others may want, and an upload may take minutes.
+const BEFORE_MAX: Duration = Duration::from_secs(10);
 
 /// All cameras of a fog node; a gateway's cameras are configured, which bounds them.
 #[derive(Debug, Default)]
@@ -88,8 +88,9 @@ impl InHand {
             return told;
         }
         let last = tokio::time::timeout(longest, self.last_before()).await.unwrap_or_default();
-        self.ends.with(&self.clip, |kept| kept.told = Some(last.clone()));
-        last
+        // Another attempt may have been told something meanwhile.
+        let told = self.ends.with(&self.clip, |kept| kept.told.get_or_insert(last.clone()).clone());
+        told.unwrap_or(last)
     }
 
     async fn last_before(&self) -> Option<Seen> {
@@ -205,9 +206,14 @@ mod tests {
     #[tokio::test]
     async fn nobody_waits_for_ever() {
         let ends = Arc::new(Ends::default());
-        let (_stalled, next) = (ends.take(&clip("door", 1, 7)), ends.take(&clip("door", 1, 8)));
+        let (stalled, next) = (ends.take(&clip("door", 1, 7)), ends.take(&clip("door", 1, 8)));
+        let again = ends.take(&clip("door", 1, 8));
+        let mut told = pin!(again.before());
+        assert!(is_waiting(told.as_mut()).await);
         assert!(next.before_within(Duration::ZERO).await.is_none());
-        assert!(next.before().await.is_none(), "and that stays");
+        stalled.keep(Some(Seen::default()));
+        drop(stalled);
+        assert!(told.await.is_none(), "the other attempt was told of nobody");
     }
 
     #[tokio::test]
