@@ -1,9 +1,9 @@
 //! Owns where the faces were when each camera's newest clips ended, for the clip that comes next: tracks and what is
 //! remembered of faces go on over the border. Plain boxes, in memory alone.
 //!
-//! What depends on it is how well a clip's first frame is covered, and which noise and cells its faces have. What a clip was told is
-//! told it again while it is kept, so that it comes out the same. A clip whose neighbour went to another fog node, or
-//! comes later than it does itself, begins as the first of a session does.
+//! What depends on it is how well a clip's first frame is covered, and which noise and cells its faces have. What a clip
+//! was told once it is told again for as long as it is kept, so that it comes out the same. A clip whose neighbour went to
+//! another fog node, or comes later than it does itself, begins as the first of a session does.
 
 use std::{
     collections::{BTreeMap, VecDeque},
@@ -36,6 +36,7 @@ struct Kept {
     in_hand: u32,
     /// What it was told, once it was told anything.
     told: Option<Option<Seen>>,
+    /// Where the faces were in its last frame, once its worker has said so.
     last: Option<Seen>,
 }
 

@@ -1,8 +1,8 @@
 //! The fog node: takes clips from gateways, has worker processes decode and redact them, commits what is left to the
 //! bridge and relays its receipt. A worker can open no socket; the parent contains no codec and touches no pixel.
 //!
-//! Where to start: `receiver` is the way of one clip, `ends` what one tells the next, `pool` and `parent` hold the workers, `worker` and `pipeline` are
-//! one of them, `bridge` is the way out, `service` starts them all.
+//! Where to start: `receiver` is the way of one clip, `ends` what one tells the next, `pool` and `parent` hold the
+//! workers, `worker` and `pipeline` are one of them, `bridge` is the way out, `service` starts them all.
 
 pub mod bridge;
 pub mod canary;

@@ -169,6 +169,7 @@ impl Pipeline {
             output.record.slots.push(SlotRecord { slot, outcome });
         }
         if let Some(last) = held {
+            // A crowd of more boxes than a message may have begins anew in the next clip.
             output.last = Some(last.looked.seen().clone()).filter(Seen::is_sane);
             self.finish(last, (before.as_ref(), None), contrasts, &noise, output);
         }

@@ -26,7 +26,7 @@ use crate::{
     pipeline::{ClipOutput, Known},
 };
 
-/// Clips of one worker: one in its hands, one that waits so that it does not idle while there are two, one that is committed.
+/// Clips of one worker: one in its hands, one that waits, of another camera or for the one before it, one that is committed.
 const SEATS_PER_WORKER: usize = 3;
 /// Longest time until the models are loaded: a second, on a machine that does nothing else.
 const START_MAX: Duration = Duration::from_secs(60);

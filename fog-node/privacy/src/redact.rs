@@ -166,20 +166,20 @@ pub(crate) fn covered(
 const SCORE_STEP: u16 = 250;
 
 /// The region of one face out of all its boxes, the best first, its cells still empty; nothing when it lies outside the
-/// picture. Where cells have noise they stay where they are as long as the face does: else boxes that tremble say more with each frame
-/// than one does.
+/// picture. Where cells have noise they stay where they are as long as the face does: else boxes that tremble say more
+/// with each frame than one does.
 fn region(face: &Face, policy: &Policy, width: u32, height: u32) -> Option<Region> {
     let best = face.boxes.first()?;
-    let kept = policy.has_noise().then_some(&face.cells_at);
-    let kept = kept.and_then(|kept| snapped(kept, Ring::NONE, width, height));
+    let cells_at = if policy.has_noise() { &face.cells_at } else { best };
+    let cells_at = snapped(cells_at, Ring::NONE, width, height);
     let rects = face.boxes.iter().filter_map(|found| snapped(found, policy.ring, width, height));
     let mut fill: Vec<Rect> = Vec::new();
-    for rect in rects.chain(kept) {
+    for rect in rects.chain(cells_at) {
         // A box inside one that is already filled adds nothing but length.
         let known = fill.iter().any(|outer| inside(rect, *outer));
         fill.extend((!known).then_some(rect));
     }
-    let grid = policy.grid.zip(kept.or_else(|| snapped(best, Ring::NONE, width, height)));
+    let grid = policy.grid.zip(cells_at);
     let grid = grid.map(|((rows, cols), rect)| Grid {
         rect,
         rows,

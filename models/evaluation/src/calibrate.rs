@@ -1,5 +1,6 @@
-//! Owns the calibration of the audit: operating points of the auditor tried on the same photos, the cheapest of those that reach
-//! the design's goals within its bounds chosen on one half of the photos (by group of near-duplicates) and reported on the other.
+//! Owns the calibration of the audit: operating points of the auditor tried on the same photos, the cheapest of those that
+//! reach the design's goals within its bounds chosen on one half of the photos (by group of near-duplicates) and reported
+//! on the other.
 
 use std::{
     collections::HashMap,
